@@ -1,0 +1,3 @@
+"""Session state for Django that outlives the socket."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,187 @@
+"""System checks: what is wrong or missing in a project, and what to do about it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, Warning
+from django.db import connections
+from django.urls import NoReverseMatch, reverse
+
+from syncsessions import conf
+
+SESSION_MIDDLEWARE = "django.contrib.sessions.middleware.SessionMiddleware"
+OUR_MIDDLEWARE = "syncsessions.middleware.SessionIdMiddleware"
+RETURNING = (3, 35)  # the SQLite that knows it
+
+
+def register_all() -> None:
+    checks.register(check_settings, Tags.compatibility)
+    checks.register(check_sessions, Tags.compatibility)
+    checks.register(check_channel_layer, Tags.compatibility)
+    checks.register(check_urls, Tags.urls)
+    checks.register(check_database, Tags.database)
+
+
+def check_settings(**kwargs: Any) -> list[CheckMessage]:
+    value = getattr(settings, "SYNCSESSIONS", {})
+    if not isinstance(value, Mapping):
+        return [Error("SYNCSESSIONS is not a dict.", id="syncsessions.E001")]
+    found: list[CheckMessage] = [
+        Error(
+            f"SYNCSESSIONS has an unknown key, {name!r}.",
+            hint=f"The keys are {', '.join(sorted(conf.NAMES))}.",
+            id="syncsessions.E001",
+        )
+        for name in value
+        if name not in conf.NAMES
+    ]
+    return found + [_bad_value(name, wanted) for name, wanted in _wrong_values(conf.current())]
+
+
+def _wrong_values(given: conf.Settings) -> list[tuple[str, str]]:
+    ttl, views = given.STASH_TTL, given.STASH_CLIENT_VIEWS
+    wrong = []
+    if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int | float) or ttl <= 0):
+        wrong.append(("STASH_TTL", "a positive number of seconds, or None for ever"))
+    if given.STASH_INVALID_VALUE not in ("raise", "skip"):
+        wrong.append(("STASH_INVALID_VALUE", '"raise" or "skip"'))
+    if isinstance(views, str) or not isinstance(views, Sequence | set | frozenset):
+        wrong.append(("STASH_CLIENT_VIEWS", "a list of views' names"))
+    return wrong
+
+
+def _bad_value(name: str, wanted: str) -> CheckMessage:
+    return Error(f"SYNCSESSIONS[{name!r}] must be {wanted}.", id="syncsessions.E002")
+
+
+def check_sessions(**kwargs: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    order = list(settings.MIDDLEWARE)
+    if OUR_MIDDLEWARE not in order:
+        found.append(
+            Warning(
+                "SessionIdMiddleware is not in MIDDLEWARE.",
+                hint=f"Add {OUR_MIDDLEWARE!r} after {SESSION_MIDDLEWARE!r}: without it request.session_id is "
+                "missing, and a stash that only a socket has written may be lost at login.",
+                id="syncsessions.W001",
+            )
+        )
+    elif SESSION_MIDDLEWARE in order and order.index(SESSION_MIDDLEWARE) > order.index(OUR_MIDDLEWARE):
+        found.append(
+            Error(
+                "SessionIdMiddleware stands before SessionMiddleware.",
+                hint=f"Move {OUR_MIDDLEWARE!r} below {SESSION_MIDDLEWARE!r}.",
+                id="syncsessions.E003",
+            )
+        )
+    if settings.SESSION_ENGINE == "django.contrib.sessions.backends.signed_cookies":
+        found.append(
+            Warning(
+                "Sessions are kept in signed cookies: their key changes with every save, so that two first requests "
+                "of one browser may not agree on a stash, and a logout cannot end a stolen cookie.",
+                hint="Use a session engine that keeps sessions on the server.",
+                id="syncsessions.W002",
+            )
+        )
+    return found
+
+
+def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
+    layers: dict[str, dict[str, Any]] = getattr(settings, "CHANNEL_LAYERS", {}) or {}
+    if "default" not in layers:
+        return [
+            Warning(
+                "CHANNEL_LAYERS has no default layer: open pages will not hear of what others write.",
+                hint='For one process: {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}; '
+                "for several, channels_redis.",
+                id="syncsessions.W003",
+            )
+        ]
+    layer = layers["default"]
+    backend = str(layer.get("BACKEND", ""))
+    if backend.endswith("InMemoryChannelLayer") and not settings.DEBUG:
+        return [
+            Warning(
+                "The in-memory channel layer reaches one process only: pages served by another will not hear.",
+                hint="With several processes use channels_redis. With one, silence this check.",
+                id="syncsessions.W004",
+            )
+        ]
+    if backend.endswith(".RedisChannelLayer") and _redis_times_out() and not _all_hosts_wait(layer):
+        return [
+            Warning(
+                "redis-py 8 gives up on a silent connection after 5 seconds: every idle socket would fail by then.",
+                hint='Write each host as {"address": "redis://…", "socket_timeout": None}, or use RedisPubSubChannelLayer.',
+                id="syncsessions.W005",
+            )
+        ]
+    return []
+
+
+def _redis_times_out() -> bool:
+    try:
+        return int(version("redis").split(".")[0]) >= 8
+    except PackageNotFoundError:
+        return False
+
+
+def _all_hosts_wait(layer: Mapping[str, Any]) -> bool:
+    hosts = (layer.get("CONFIG") or {}).get("hosts")
+    if not isinstance(hosts, list | tuple) or not hosts:
+        return False
+    return all(isinstance(host, Mapping) and host.get("socket_timeout", 0) is None for host in hosts)
+
+
+def check_urls(**kwargs: Any) -> list[CheckMessage]:
+    found: list[CheckMessage] = []
+    try:
+        reverse("syncsessions:stash")
+    except NoReverseMatch:
+        found.append(
+            Warning(
+                "The URLs of syncsessions are not mounted: a page without a socket cannot save.",
+                hint='Add path("syncsessions/", include("syncsessions.urls")) to the root URLconf.',
+                id="syncsessions.W006",
+            )
+        )
+    if not getattr(settings, "ASGI_APPLICATION", None):
+        found.append(
+            Warning(
+                "ASGI_APPLICATION is not set: on WSGI alone pages save by fetch and are not live.",
+                hint="Route syncsessions.routing.websocket_urlpatterns in asgi.py, or silence this check.",
+                id="syncsessions.W007",
+            )
+        )
+    return found
+
+
+def check_database(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    from syncsessions.stash.sql import VENDORS, database_alias
+
+    alias = database_alias()
+    if alias not in (databases or ()):
+        return []
+    vendor = connections[alias].vendor
+    if vendor not in VENDORS:
+        return [
+            Error(
+                f"The stash does not know the database {vendor!r}.",
+                hint=f"Route the app to one of {', '.join(sorted(VENDORS))}.",
+                id="syncsessions.E004",
+            )
+        ]
+    if vendor == "sqlite" and sqlite3.sqlite_version_info < RETURNING:
+        return [
+            Error(
+                f"SQLite {sqlite3.sqlite_version} is too old for the stash.",
+                hint="It needs SQLite 3.35 or later.",
+                id="syncsessions.E004",
+            )
+        ]
+    return []

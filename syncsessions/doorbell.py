@@ -1,0 +1,118 @@
+"""The channel layer as a doorbell: it tells other workers that something changed, and may fail to.
+
+The truth is in the store or the database, so a ring is never waited for: one loop sends all of a process's rings, a
+later ring of the same bell takes the place of one that waits, and what the layer refuses is logged and forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+from channels.layers import InMemoryChannelLayer, get_channel_layer
+
+from syncsessions.signals import doorbell_rung, emit
+
+logger = logging.getLogger("syncsessions.doorbell")
+SEND_TIMEOUT = 2.0  # seconds for one ring
+MOST_WAITING = 10_000
+LAST_CALL = 1.0  # seconds that a process that exits gives its last rings
+
+
+class _Ringer:
+    """Sends the rings of one event loop, in order, each bell's newest only."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.waiting: dict[tuple[str, object], tuple[Any, dict[str, Any]]] = {}
+        self.task: asyncio.Task[None] | None = None
+        self.idle = threading.Event()
+        self.idle.set()
+
+    def add(self, layer: Any, group: str, bell: object, message: dict[str, Any]) -> None:
+        if (group, bell) in self.waiting or len(self.waiting) < MOST_WAITING:
+            self.waiting[group, bell] = (layer, message)
+        if self.task is None:
+            self.idle.clear()
+            self.task = self.loop.create_task(self._send_all())
+
+    async def _send_all(self) -> None:
+        try:
+            while self.waiting:
+                key = next(iter(self.waiting))
+                layer, message = self.waiting.pop(key)
+                await self._send(layer, key[0], message)
+        finally:
+            self.task = None
+            self.idle.set()
+
+    async def _send(self, layer: Any, group: str, message: dict[str, Any]) -> None:
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT):
+                await layer.group_send(group, message)
+        except Exception as error:
+            logger.warning("The channel layer did not take a ring: %s: %s", type(error).__name__, error)
+            return
+        if doorbell_rung.receivers:
+            emit(doorbell_rung, type(layer), group=group, message=message)
+
+
+_ringers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Ringer] = weakref.WeakKeyDictionary()
+_listening: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
+_background: tuple[int, asyncio.AbstractEventLoop] | None = None
+_lock = threading.Lock()
+
+
+def listen() -> None:
+    """Say that consumers listen on the running loop: the in-memory layer wakes nobody across loops."""
+    _listening.add(asyncio.get_running_loop())
+
+
+def ring(group: str, message: Mapping[str, Any], bell: object = None) -> None:
+    """Ring `group` with `message`, from any thread, without waiting. `bell` names what may be merged into one ring."""
+    try:
+        layer = get_channel_layer()
+        loop = None if layer is None else _loop_for(layer)
+        if loop is not None:
+            loop.call_soon_threadsafe(_add, loop, layer, group, bell, dict(message))
+    except Exception as error:  # a layer that cannot be imported, a loop that was closed meanwhile
+        logger.warning("The doorbell could not be rung: %s: %s", type(error).__name__, error)
+
+
+def _add(loop: asyncio.AbstractEventLoop, *ring: Any) -> None:
+    ringer = _ringers.get(loop)
+    if ringer is None:
+        ringer = _ringers[loop] = _Ringer(loop)
+    ringer.add(*ring)
+
+
+def _loop_for(layer: Any) -> asyncio.AbstractEventLoop | None:
+    if isinstance(layer, InMemoryChannelLayer):
+        live = [loop for loop in _listening if not loop.is_closed()]
+        running = asyncio._get_running_loop()
+        return running if running in live else next(iter(live), None)
+    return _background_loop()
+
+
+def _background_loop() -> asyncio.AbstractEventLoop:
+    global _background
+    with _lock:
+        if _background is None or _background[0] != os.getpid():  # a fork leaves the thread behind
+            loop = asyncio.new_event_loop()
+            threading.Thread(target=loop.run_forever, name="syncsessions-doorbell", daemon=True).start()
+            _background = (os.getpid(), loop)
+            atexit.register(_finish, loop)
+        return _background[1]
+
+
+def _finish(loop: asyncio.AbstractEventLoop) -> None:
+    flushed = threading.Event()
+    loop.call_soon_threadsafe(flushed.set)
+    if flushed.wait(LAST_CALL) and loop in _ringers:
+        _ringers[loop].idle.wait(LAST_CALL)

@@ -1,0 +1,77 @@
+"""Frames, the JSON objects that clients and server exchange: parsing with bounds, answers, errors, rates."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from syncsessions.exceptions import FrameError, SyncSessionsError
+from syncsessions.json_values import JSON, size
+
+Frame = dict[str, JSON]
+MAX_REF = 200  # characters of a ref that are echoed
+FRAME_LIMIT = 256 * 1024
+
+
+def parse(text: str | bytes | None, limit: int) -> Frame:
+    """The frame in a text message. Raises `FrameError` too_large or bad_frame; never anything else."""
+    if text is None or isinstance(text, bytes):
+        raise FrameError("bad_frame", "Frames are text, not binary.")
+    if len(text) > limit or size_of(text) > limit:
+        raise FrameError("too_large", f"A frame may have {limit} bytes.", limit=limit)
+    try:
+        frame = json.loads(text, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        raise FrameError("bad_frame", "A frame is a JSON object.") from None
+    if not isinstance(frame, dict):
+        raise FrameError("bad_frame", "A frame is a JSON object.")
+    if not isinstance(frame.get("type"), str):
+        raise FrameError("bad_frame", 'A frame names its type: {"type": "…"}.')
+    return frame
+
+
+def size_of(text: str) -> int:
+    try:
+        return size(text)
+    except UnicodeEncodeError:  # lone surrogates, which no socket delivers but a caller might
+        return 3 * len(text)
+
+
+def ref_of(frame: Frame) -> dict[str, JSON]:
+    """`{"ref": …}` to put into the answer, where the frame has one: a string or an integer."""
+    ref = frame.get("ref")
+    if isinstance(ref, bool) or not isinstance(ref, str | int) or len(str(ref)) > MAX_REF:
+        return {}
+    try:
+        str(ref).encode()
+    except UnicodeEncodeError:
+        return {}
+    return {"ref": ref}
+
+
+def error_frame(error: SyncSessionsError, frame: Frame | None = None) -> Frame:
+    return {"type": "error", **(ref_of(frame) if frame else {}), **error.as_dict()}
+
+
+class Allowance:
+    """A token bucket: bursts of `burst` frames, `rate` a second sustained."""
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self.rate = rate
+        self.burst = burst
+        self._left = burst
+        self._at = now
+
+    def take(self, now: float) -> float:
+        """Take one: 0 when it was there, else the seconds after which one will be."""
+        self._left = min(self.burst, self._left + (now - self._at) * self.rate)
+        self._at = now
+        if self._left >= 1:
+            self._left -= 1
+            return 0.0
+        return math.ceil((1 - self._left) / self.rate * 1000) / 1000
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(name)

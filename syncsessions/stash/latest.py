@@ -1,0 +1,38 @@
+"""What this process knows of slices that others wrote: the last life and revision that it wrote itself or heard of."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from threading import Lock
+from typing import NamedTuple
+
+MOST = 10_000
+
+
+class SliceKey(NamedTuple):
+    owner: str
+    view: str
+    vsn: int
+    tab: str
+
+
+class Mark(NamedTuple):
+    life: str
+    revision: int
+
+
+_marks: OrderedDict[SliceKey, Mark] = OrderedDict()
+_lock = Lock()
+
+
+def note(key: SliceKey, life: str, revision: int) -> None:
+    """Remember that the slice stands at `revision` of `life`, or at a later one known already."""
+    with _lock:
+        known = _marks.pop(key, None)
+        _marks[key] = known if known and known.life == life and known.revision > revision else Mark(life, revision)
+        if len(_marks) > MOST:
+            _marks.popitem(last=False)
+
+
+def mark(key: SliceKey) -> Mark | None:
+    return _marks.get(key)

@@ -1,0 +1,131 @@
+"""What each database must do for the stash, and the columns that the statements share."""
+
+from __future__ import annotations
+
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from syncsessions.digests import text_hash
+from syncsessions.stash.models import StashSlice
+from syncsessions.stash.rows import Owner, Place, Removed, Write, Written
+
+COLUMNS = (
+    "owner",
+    "user_pk",
+    "view",
+    "view_hash",
+    "tab",
+    "tab_hash",
+    "vsn",
+    "data",
+    "revision",
+    "life",
+    "created_at",
+    "written_at",
+    "last_seen_at",
+)
+KEY = ("owner", "view_hash", "tab_hash", "vsn")
+
+
+def new_life() -> str:
+    return secrets.token_hex(8)
+
+
+class TooLarge(Exception):
+    """The merged slice would be past its bound; nothing was written."""
+
+
+class Statements(ABC):
+    """The stash's writes in one vendor's SQL, each atomic, each run on the connection it is given."""
+
+    @abstractmethod
+    def merge(
+        self,
+        connection: BaseDatabaseWrapper,
+        place: Place,
+        writes: Sequence[Write],
+        limit: int,
+        *,
+        under: bool = False,
+    ) -> list[Written]:
+        """Merge one or two writes into their tabs' slices, making what is missing; all or nothing.
+
+        With `under`, keys that the slice has keep their values. Raises `TooLarge` when a merged slice is past `limit` bytes.
+        """
+
+    @abstractmethod
+    def create(
+        self, connection: BaseDatabaseWrapper, place: Place, write: Write, limit: int, most_slices: int
+    ) -> Written | None:
+        """`merge` of one write, but None where its owner has `most_slices` already, however many race for the last one."""
+
+    @abstractmethod
+    def update(
+        self, connection: BaseDatabaseWrapper, place: Place, write: Write, limit: int, life: str | None
+    ) -> Written | None:
+        """Merge into a slice that exists (and, with `life` given, has that life); None where there is none."""
+
+    @abstractmethod
+    def drop(
+        self, connection: BaseDatabaseWrapper, owner: Owner, view: str, tab: str, vsn: int | None, keys: Sequence[str]
+    ) -> tuple[int, Written] | None:
+        """Remove keys from the slice at `vsn`, else from the one written last: its vsn and what was left, if anything went."""
+
+    @abstractmethod
+    def remove(
+        self,
+        connection: BaseDatabaseWrapper,
+        owner: Owner,
+        *,
+        view: str | None = None,
+        tabs: Sequence[str] | None = None,
+        vsn: int | None = None,
+        life: str | None = None,
+    ) -> list[Removed]:
+        """Remove the owner's slices, or those of them that the arguments name."""
+
+
+
+
+def key_params(place: Place, tab: str) -> list[object]:
+    return [place.owner.hash, place.view_hash, text_hash(tab), place.vsn]
+
+
+def row_params(place: Place, write: Write) -> list[object]:
+    """One row's values in the order of COLUMNS, up to `data`, and its life."""
+    owner = place.owner
+    tab_hash = text_hash(write.tab)
+    return [
+        owner.hash,
+        owner.user_pk,
+        place.view,
+        place.view_hash,
+        write.tab,
+        tab_hash,
+        place.vsn,
+        write.text,
+        write.life,
+    ]
+
+
+def removal(
+    owner: Owner, view: str | None, tabs: Sequence[str] | None, vsn: int | None, life: str | None
+) -> tuple[str, list[object]]:
+    """The condition of `remove` and its parameters; its column names need no quotes on any vendor."""
+    clauses, params = ["owner = %s"], [owner.hash]  # type: tuple[list[str], list[object]]
+    if view is not None:
+        clauses.append("view_hash = %s")
+        params.append(text_hash(view))
+    if tabs is not None:
+        clauses.append(f"tab_hash IN ({', '.join(['%s'] * len(tabs))})")
+        params.extend(text_hash(tab) for tab in tabs)
+    if vsn is not None:
+        clauses.append("vsn = %s")
+        params.append(vsn)
+    if life is not None:
+        clauses.append("life = %s")
+        params.append(life)
+    return " AND ".join(clauses), params
