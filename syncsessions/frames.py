@@ -27,7 +27,7 @@ def parse(text: str | bytes | None, limit: int) -> Frame:
     if not isinstance(frame, dict):
         raise FrameError("bad_frame", "A frame is a JSON object.")
     if not isinstance(frame.get("type"), str):
-        raise FrameError("bad_frame", 'A frame names its type: {"type": "…"}.')
+        raise FrameError("bad_frame", 'A frame names its type: {"type": "…"}.', **ref_of(frame))
     return frame
 
 
@@ -70,7 +70,8 @@ class Allowance:
         if self._left >= 1:
             self._left -= 1
             return 0.0
-        return math.ceil((1 - self._left) / self.rate * 1000) / 1000
+        # The next millisecond, so that no rounding lets a client come too early that waits as told.
+        return (math.floor((1 - self._left) / self.rate * 1000) + 1) / 1000
 
 
 def _refuse(name: str) -> Any:

@@ -109,7 +109,7 @@ def _plain(value: object, key: str, path: str, depth: int) -> JSON:
 
 
 def _key(key: object, taken: Mapping[str, JSON], top_key: str = "", path: str = "", *, top: bool = False) -> str:
-    shown = ascii(key)[:80]
+    shown = _shown(key)
     if not isinstance(key, str):
         problem = _("the key %(key)s is not text") % {"key": shown}
     elif _unstorable(key):
@@ -119,6 +119,14 @@ def _key(key: object, taken: Mapping[str, JSON], top_key: str = "", path: str = 
     else:
         return str.__str__(key)
     raise _invalid(shown if top else top_key, path, problem)
+
+
+def _shown(key: object) -> str:
+    """The key for an error's text, which any client can be sent."""
+    try:
+        return ascii(key)[:80]
+    except (ValueError, RecursionError):  # a number of too many digits, a tuple of tuples of tuples
+        return type(key).__name__
 
 
 def _unstorable(text: str) -> bool:

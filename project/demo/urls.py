@@ -1,2 +1,16 @@
+"""The demo's pages."""
+
+from django.urls import path
+
+from project.demo import order, views
+
 app_name = "demo"
-urlpatterns = []
+urlpatterns = [
+    path("", views.FrontView.as_view(), name="front"),
+    path("order/", order.ChooseView.as_view(), name="order"),
+    path("order/delivery/", order.DeliveryView.as_view(), name="order_delivery"),
+    path("order/brief/", order.BriefView.as_view(), name="order_brief"),
+    path("order/thanks/", order.thanks, name="order_thanks"),
+    path("favicon.ico", views.favicon, name="favicon"),
+    path("note/", views.NoteView.as_view(), name="note"),
+]

@@ -123,11 +123,12 @@ class BaseConsumer(AsyncConsumer):
         frame: Frame | None = None
         try:
             wait = self.allowance.take(time.monotonic())
+            # Parsed in any case: the client must learn which of its frames was refused.
+            frame = frames.parse(message.get("text"), self.frame_limit)
             if wait:
                 if rate_limited.receivers:
                     emit(rate_limited, type(self), retry_after=wait)
                 raise RateLimited(retry_after=wait)
-            frame = frames.parse(message.get("text"), self.frame_limit)
             if frame["type"] == "ping":
                 await self.send_frame({"type": "pong", **frames.ref_of(frame)})
             else:

@@ -1,0 +1,667 @@
+// The page's side of syncsessions: `<form data-syncsessions-stash="view">` keeps itself, `stash.view(name)` is for scripts.
+
+const MOUNTS_ID = "syncsessions-mounts";
+const TAB_KEY = "syncsessions.tab";
+const SUBMITTED_KEY = "syncsessions.submitted";
+const TAB_FIELD = "syncsessions-tab";
+const SAVE_AFTER = 250; // ms from a change to its save, which takes along what came meanwhile
+const ANSWER_WITHIN = 5000; // ms for an answer, then the way is taken for dead
+const PING_EVERY = 25000;
+const RETRY = [300, 15000]; // ms: first, longest
+const SETTLE = [800, 2500]; // ms between tries of a socket whose session has changed: the new cookie is on its way
+const SOCKET_GIVES_WAY_AFTER = 1500; // ms that a page waits for its socket before it reads by fetch
+const KEEPALIVE_LIMIT = 60000; // bytes that a browser sends for a page that is gone
+
+const mounts = JSON.parse(document.getElementById(MOUNTS_ID)?.textContent ?? "{}");
+const navigation = performance.getEntriesByType("navigation")[0];
+const navigated = !["reload", "back_forward"].includes(navigation?.type);
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+const backoff = (tries) => Math.min(RETRY[0] * 2 ** tries, RETRY[1]) * (0.5 + Math.random() / 2);
+
+const remembered = {
+  get(key) {
+    try { return sessionStorage.getItem(key); } catch { return null; }
+  },
+  set(key, value) {
+    try { value === null ? sessionStorage.removeItem(key) : sessionStorage.setItem(key, value); } catch { /* private mode */ }
+  },
+};
+
+// The tab: one id in sessionStorage, guarded by a lock, for a duplicated tab has a copy of the id but not of the lock.
+
+function holdLock(name, within) {
+  return new Promise((resolve) => {
+    navigator.locks
+      .request(name, { signal: AbortSignal.timeout(within) }, () => { resolve(true); return new Promise(() => {}); })
+      .catch(() => resolve(false));
+  });
+}
+
+async function claimTab() {
+  const known = remembered.get(TAB_KEY);
+  if (!navigator.locks) return known ?? newTab();
+  if (known && (await holdLock(`${TAB_KEY}.${known}`, 700))) return known;
+  const drawn = newTab();
+  await holdLock(`${TAB_KEY}.${drawn}`, 700);
+  return drawn;
+}
+
+function newTab() {
+  const drawn = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  remembered.set(TAB_KEY, drawn);
+  return drawn;
+}
+
+let tab = "";
+const tabClaimed = claimTab().then((id) => { tab = id; });
+
+// The socket: one for the page. `request` resolves with the answer that has its ref; all else goes to `heard`.
+
+class Failure extends Error {}
+
+class Socket {
+  #socket = null;
+  #waiting = new Map();
+  #refs = 0;
+  #tries = 0;
+  #retry = 0;
+  #ping = 0;
+  /** "closed" | "opening" | "open" | "refused" (4401: there is no session yet, or it is another now) */
+  state = "closed";
+  /** Whether the session has just changed, by a login or logout elsewhere: until it is known which, nothing is sent. */
+  settling = false;
+  #settles = [];
+
+  constructor({ opened, heard, changed }) {
+    Object.assign(this, { opened, heard, changed });
+    addEventListener("online", () => this.open());
+    addEventListener("offline", () => this.#gone(this.#socket, 0));
+  }
+
+  open() {
+    if (!mounts.sockets || this.state === "open" || this.state === "opening") return;
+    clearTimeout(this.#retry);
+    this.#become("opening");
+    const address = new URL(`${mounts.sockets}stash/`, location.href);
+    address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
+    let socket;
+    try {
+      socket = new WebSocket(address);
+    } catch {
+      return this.#gone(this.#socket, 0);
+    }
+    this.#socket = socket;
+    const overdue = setTimeout(() => socket.readyState === 0 && this.#gone(socket, 0), ANSWER_WITHIN);
+    socket.onmessage = ({ data }) => this.#take(JSON.parse(data));
+    socket.onclose = ({ code }) => { clearTimeout(overdue); this.#gone(socket, code); };
+    // Without a session the server accepts and closes at once: the pong tells that it has not.
+    socket.onopen = () => {
+      clearTimeout(overdue);
+      this.#request({ type: "ping" }).then(() => {
+        this.#tries = 0;
+        this.#settles = [...SETTLE];
+        this.settling = false;
+        this.#become("open");
+        this.#ping = setInterval(() => this.request({ type: "ping" }).catch(() => {}), PING_EVERY);
+        this.opened();
+      }, () => {});
+    };
+  }
+
+  close() { this.#gone(this.#socket, 1000, false); }
+
+  request(frame) {
+    return this.state === "open" ? this.#request(frame) : Promise.reject(new Failure("no socket"));
+  }
+
+  #request(frame) {
+    return new Promise((resolve, reject) => {
+      const ref = ++this.#refs;
+      const socket = this.#socket;
+      const overdue = setTimeout(() => this.#gone(socket, 0), ANSWER_WITHIN);
+      this.#waiting.set(ref, { resolve, reject, overdue });
+      socket.send(JSON.stringify({ ...frame, ref }));
+    });
+  }
+
+  #take(frame) {
+    const asked = this.#waiting.get(frame.ref);
+    if (!asked || "view" in frame && frame.type === "error") return this.heard(frame);
+    this.#waiting.delete(frame.ref);
+    clearTimeout(asked.overdue);
+    asked.resolve(frame);
+  }
+
+  #gone(socket, code, again = true) {
+    if (socket !== this.#socket) return;
+    this.#socket = null;
+    if (socket) {
+      socket.onclose = socket.onopen = socket.onmessage = null;
+      socket.close();
+    }
+    clearInterval(this.#ping);
+    for (const { reject, overdue } of this.#waiting.values()) { clearTimeout(overdue); reject(new Failure("socket gone")); }
+    this.#waiting.clear();
+    const refused = code === 4401;
+    const settle = refused ? this.#settles.shift() : undefined;
+    this.settling = settle !== undefined;
+    this.#become(refused && !this.settling ? "refused" : "closed");
+    if (again && this.state === "closed") this.#retry = setTimeout(() => this.open(), settle ?? backoff(this.#tries++));
+  }
+
+  #become(state) {
+    if (state === this.state) return;
+    this.state = state;
+    this.changed(state);
+  }
+}
+
+// Fetch: the socket's frames over HTTP.
+
+const csrf = {
+  token: null,
+  async get(renew) {
+    if (renew) this.token = await fetch(`${mounts.stash}?token`, { credentials: "same-origin" }).then((r) => r.json()).then((r) => r.token);
+    return (this.token ??= document.querySelector("input[name=csrfmiddlewaretoken]")?.value) ?? this.get(true);
+  },
+};
+
+async function post(frame, { keepalive = false } = {}) {
+  for (const renew of [false, true]) {
+    const response = await fetch(mounts.stash, {
+      method: "POST",
+      credentials: "same-origin",
+      keepalive,
+      headers: { "Content-Type": "application/json", "X-CSRFToken": await csrf.get(renew), "X-Syncsessions-Tab": tab },
+      body: JSON.stringify(frame),
+      ...(keepalive ? {} : { signal: AbortSignal.timeout(2 * ANSWER_WITHIN) }),
+    });
+    if (response.headers.get("Content-Type")?.startsWith("application/json")) return response.json();
+    if (response.status !== 403) break; // 403 in HTML: the CSRF token was another session's
+  }
+  throw new Failure("no answer");
+}
+
+let sessionKnown = false;
+
+/** A browser without a session makes one by its first save: until that is done, no other save is sent, in any tab. */
+async function postSave(frame) {
+  if (sessionKnown || !navigator.locks) return post(frame);
+  return navigator.locks.request("syncsessions.first-save", async () => {
+    const answer = await post(frame);
+    sessionKnown = answer.type === "stash.saved";
+    return answer;
+  });
+}
+
+// Views: what the page knows of a view's slices, and what it has yet to save.
+
+/** One view's stash. Events: "changed" ({keys}), "cleared" ({keys}), "state". */
+class View extends EventTarget {
+  #slices = new Map(); // tab -> { keys: [..] or null, life, revision, data }
+  #pending = {};
+  #sending = {};
+  #timer = 0;
+  #tries = 0;
+  #busy = null;
+  #fresh = true;
+  state = "loading";
+  ready = false;
+  #told = new Set(); // the tabs whose slices were told since the last subscribe
+
+  constructor(name, vsn) {
+    super();
+    this.name = name;
+    this.vsn = vsn;
+  }
+
+  /** The values as this page knows them, its own unsaved changes included. */
+  get data() {
+    return Object.assign({}, ...[...this.#slices.values()].map((slice) => slice.data), this.#sending, this.#pending);
+  }
+
+  get unsaved() { return { ...this.#sending, ...this.#pending }; }
+
+  /** What to say to subscribe to this view; only the page's first time is a visit. */
+  entry(fresh) {
+    const entry = { view: this.name, tab, fresh: fresh && this.#fresh };
+    return this.vsn ? { ...entry, vsn: this.vsn } : entry;
+  }
+
+  /** Save these values: now locally, in a moment at the server, after a while offline. */
+  save(changes) {
+    Object.assign(this.#pending, changes);
+    this.#become(this.state === "offline" ? "offline" : "unsaved");
+    if (!this.#timer) this.#schedule(SAVE_AFTER);
+  }
+
+  /** Remove what a browser may write here; other pages are told. */
+  async clear(lives) {
+    this.forget();
+    const tabs = lives ? Object.entries(lives) : [...this.#slices].map(([at, slice]) => [at, slice.life]);
+    for (const [at, life] of tabs) {
+      const frame = { type: "stash.clear", view: this.name, vsn: this.vsn, tab: at, ...(life ? { base: { life } } : {}) };
+      this.cleared(await (socket.state === "open" ? socket.request(frame) : post(frame)));
+    }
+  }
+
+  /** Drop what is not saved yet. */
+  forget() {
+    clearTimeout(this.#timer);
+    this.#timer = 0;
+    this.#pending = {};
+  }
+
+  /** The lives of the slices as last seen, by tab. */
+  get lives() { return Object.fromEntries([...this.#slices].map(([at, slice]) => [at, slice.life])); }
+
+  /** The save that is under way, if any. */
+  get busy() { return this.#busy; }
+
+  subscribed({ vsn, slices }) {
+    this.vsn = vsn;
+    this.#fresh = false;
+    const before = this.#slices;
+    this.#slices = new Map(slices.map(({ tab: at, keys }) => [at, { life: "", revision: 0, data: {}, ...before.get(at), keys }]));
+    for (const [at, { life }] of this.#slices) if (life && !this.#told.has(at)) this.cleared({ tab: at, life });
+    this.#told.clear();
+    const first = !this.ready;
+    this.ready = true;
+    if (first) this.dispatchEvent(new CustomEvent("ready"));
+    if (Object.keys(this.#pending).length) this.#schedule(0);
+    else this.#become("saved");
+  }
+
+  refused() {
+    this.forget();
+    this.#become("error");
+  }
+
+  took({ tab: at, life, revision, data }) {
+    this.#told.add(at);
+    const slice = this.#slices.get(at) ?? { life: "", revision: 0, data: {}, keys: null };
+    if (slice.life === life && revision <= slice.revision) return;
+    const old = slice.data;
+    const gone = slice.life && slice.life !== life ? Object.keys(old).filter((key) => !(key in data)) : [];
+    Object.assign(slice, { life, revision, data });
+    this.#slices.set(at, slice);
+    const mine = this.unsaved;
+    const keys = Object.keys(data).filter((key) => !(key in mine) && !same(data[key], old[key]));
+    if (keys.length) this.dispatchEvent(new CustomEvent("changed", { detail: { keys } }));
+    if (gone.length) this.dispatchEvent(new CustomEvent("cleared", { detail: { keys: gone } }));
+  }
+
+  cleared({ tab: at, life }) {
+    const slice = this.#slices.get(at);
+    if (!slice?.life || slice.life !== life) return;
+    const keys = Object.keys(slice.data).filter((key) => !(key in this.#pending));
+    Object.assign(slice, { life: "", revision: 0, data: {} });
+    this.dispatchEvent(new CustomEvent("cleared", { detail: { keys } }));
+  }
+
+  /** Try again at once: there is a way to the server again. */
+  retry() {
+    this.#tries = 0;
+    if (this.ready && Object.keys(this.#pending).length) this.#schedule(0);
+  }
+
+  /** The page goes: what is not saved is sent without waiting for an answer. */
+  sendOff() {
+    if (!this.ready || socket.settling) return;
+    const unsaved = this.unsaved;
+    for (const [at, slice] of this.#slices) {
+      const frame = this.#frame(at, slice, this.#of(slice, unsaved));
+      if (!Object.keys(frame.changes).length) continue;
+      if (JSON.stringify(frame).length < KEEPALIVE_LIMIT) post(frame, { keepalive: true }).catch(() => {});
+      else socket.request(frame).catch(() => {});
+    }
+  }
+
+  #schedule(after) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#timer = 0;
+      this.#busy ??= this.#saveAll().finally(() => { this.#busy = null; });
+    }, after);
+  }
+
+  async #saveAll() {
+    if (!this.ready) return; // subscribed() comes back to it
+    this.#become("saving");
+    for (const [at, slice] of this.#slices) {
+      const changes = this.#of(slice, this.#pending);
+      if (!Object.keys(changes).length) continue;
+      for (const key of Object.keys(changes)) delete this.#pending[key];
+      this.#sending = changes;
+      const again = await this.#saveSlice(at, slice, changes);
+      this.#sending = {};
+      if (again) {
+        this.#pending = { ...changes, ...this.#pending };
+        return;
+      }
+    }
+    for (const key of Object.keys(this.#pending)) if (!this.#belongs(key)) delete this.#pending[key];
+    if (Object.keys(this.#pending).length) this.#schedule(SAVE_AFTER);
+    else if (this.state === "saving") this.#become("saved");
+  }
+
+  /** Send one slice's changes. True when they have to be sent again, which is then scheduled. */
+  async #saveSlice(at, slice, changes) {
+    const frame = this.#frame(at, slice, changes);
+    let answer;
+    try {
+      if (socket.settling) throw new Failure("the session is changing");
+      answer = await (socket.state === "open" ? socket.request(frame) : postSave(frame));
+    } catch {
+      answer = { type: "error", code: "unreachable" };
+    }
+    if (answer.type === "stash.saved") {
+      const follows = !slice.life ? answer.revision === 1 : answer.life === slice.life && answer.revision === slice.revision + 1;
+      Object.assign(slice, { life: answer.life, data: { ...slice.data, ...changes } });
+      if (follows) slice.revision = answer.revision;
+      else if (socket.state !== "open") reread(this);
+      this.#tries = 0;
+      if (socket.state === "refused") socket.open();
+      return false;
+    }
+    if (answer.code === "conflict") {
+      this.cleared({ tab: at, life: slice.life });
+      reread(this);
+      return false;
+    }
+    if (["unreachable", "store_unavailable", "rate_limited"].includes(answer.code)) {
+      this.#become(answer.code === "rate_limited" ? "unsaved" : "offline");
+      this.#schedule(answer.retry_after ? answer.retry_after * 1000 : backoff(this.#tries++));
+      return true;
+    }
+    console.warn(`syncsessions: ${this.name} was not saved: ${answer.message}`);
+    this.#become("error");
+    return false;
+  }
+
+  #frame(at, slice, changes) {
+    const base = slice.life ? { base: { life: slice.life, revision: slice.revision } } : {};
+    return { type: "stash.save", view: this.name, vsn: this.vsn, tab: at, changes, ...base };
+  }
+
+  #of(slice, changes) {
+    const first = this.#slices.values().next().value;
+    return Object.fromEntries(
+      Object.entries(changes).filter(([key]) => (slice.keys === null ? slice === first : slice.keys.includes(key))),
+    );
+  }
+
+  #belongs(key) { return [...this.#slices.values()].some(({ keys }) => keys === null || keys.includes(key)); }
+
+  #become(state) {
+    if (state === this.state) return;
+    this.state = state;
+    this.dispatchEvent(new CustomEvent("state"));
+  }
+}
+
+const views = new Map();
+const socket = new Socket({
+  opened() {
+    sessionKnown = true;
+    if (views.size) subscribe([...views.values()]);
+  },
+  heard(frame) {
+    const view = views.get(frame.view);
+    if (!view) return;
+    if (frame.type === "stash.changed") view.took(frame);
+    else if (frame.type === "stash.cleared") view.cleared(frame);
+    else if (frame.type === "error") view.refused();
+  },
+  changed(state) {
+    if (state === "refused") for (const view of views.values()) read(view);
+  },
+});
+
+let returned = new Set(); // views whose form came back after a submit: that is no fresh visit
+
+async function subscribe(some) {
+  try {
+    const entries = some.map((view) => view.entry(navigated && !returned.has(view.name)));
+    settle(await socket.request({ type: "stash.subscribe", views: entries }));
+  } catch { /* the socket is gone, and comes again */ }
+}
+
+/** Read a view over HTTP: there is no socket, or no session that it would take. */
+async function read(view) {
+  if (!mounts.stash || !tab) return;
+  const { fresh, ...entry } = view.entry(navigated && !returned.has(view.name));
+  const query = new URLSearchParams({ ...entry, fresh: fresh ? "1" : "" });
+  try {
+    const answer = await fetch(`${mounts.stash}?${query}`, { credentials: "same-origin", signal: AbortSignal.timeout(ANSWER_WITHIN) });
+    const { frames } = await answer.json();
+    for (const frame of frames) socket.heard(frame);
+    settle(frames.at(-1));
+  } catch {
+    if (!view.ready) setTimeout(() => view.ready || read(view), backoff(3));
+  }
+}
+
+const reread = (view) => (socket.state === "open" ? subscribe([view]) : read(view));
+
+function settle(subscribed) {
+  for (const part of subscribed.views ?? []) views.get(part.view)?.subscribed(part);
+  for (const view of views.values()) view.retry();
+}
+
+function openView(name, { vsn } = {}) {
+  if (!views.has(name)) {
+    const view = new View(name, vsn);
+    views.set(name, view);
+    tabClaimed.then(() => {
+      if (socket.state === "open") return subscribe([view]);
+      socket.open();
+      if (socket.state === "refused") return read(view);
+      return sleep(mounts.sockets ? SOCKET_GIVES_WAY_AFTER : 0).then(() => view.ready || read(view));
+    });
+  }
+  return views.get(name);
+}
+
+// Forms: fields are filled on load, saved on input, and follow what other pages write.
+
+const SECRET = /\b(one-time-code|cc-[a-z-]+|(current|new)-password)\b/;
+const bound = new Map();
+
+class BoundForm {
+  #passwords = new WeakSet(); // a password stays one when the page shows it as text
+  #fromStash = new Set();
+  #filling = false;
+
+  constructor(form) {
+    this.form = form;
+    this.view = openView(form.dataset.syncsessionsStash, { vsn: Number(form.dataset.syncsessionsVsn) || undefined });
+    this.returned = returned.has(this.view.name) || form.querySelector('[aria-invalid="true"], .errorlist') !== null;
+    if (this.returned) returned.add(this.view.name);
+    this.view.addEventListener("changed", ({ detail }) => this.#fill(detail.keys));
+    this.view.addEventListener("cleared", ({ detail }) => this.#empty(detail.keys));
+    this.view.addEventListener("state", () => this.#show());
+    if (this.view.ready) this.#begin();
+    else this.view.addEventListener("ready", () => this.#begin(), { once: true });
+    this.#fields();
+    this.#show();
+  }
+
+  input(field) {
+    if (this.#filling) return;
+    const key = field.name;
+    if (this.#fields().has(key)) this.view.save({ [key]: readField(this.#fields().get(key)) });
+  }
+
+  /** Save what the form says now where the stash says something else. */
+  saveAll() {
+    const known = this.view.data;
+    const values = [...this.#fields()].map(([key, elements]) => [key, readField(elements)]);
+    const changed = values.filter(([key, value]) => !same(value, known[key]));
+    if (changed.length) this.view.save(Object.fromEntries(changed));
+  }
+
+  #begin() {
+    if (this.returned) return this.saveAll(); // a form that came back with errors knows better than the stash
+    const { data } = this.view;
+    for (const [key, elements] of this.#fields()) if (key in data && same(readField(elements), data[key])) this.#fromStash.add(key);
+    this.#fill(Object.keys(data).filter((key) => !(key in this.view.unsaved)));
+  }
+
+  #fill(keys) {
+    if (!this.view.ready) return; // #begin() does it then
+    const { data } = this.view;
+    const fields = this.#fields();
+    const filled = keys.filter((key) => fields.has(key) && !same(readField(fields.get(key)), data[key]));
+    this.#write(filled, (key) => writeField(fields.get(key), data[key]));
+    if (filled.length) this.form.dispatchEvent(new CustomEvent("syncsessions:filled", { bubbles: true, detail: { keys: filled } }));
+  }
+
+  #empty(keys) {
+    const fields = this.#fields();
+    this.#write(keys.filter((key) => fields.has(key)), (key) => resetField(fields.get(key), this.#fromStash.has(key)));
+  }
+
+  #write(keys, write) {
+    this.#filling = true;
+    for (const key of keys) {
+      const element = write(key);
+      element?.dispatchEvent(new Event("input", { bubbles: true }));
+      element?.dispatchEvent(new Event("change", { bubbles: true }));
+    }
+    this.#filling = false;
+  }
+
+  /** The fields that are kept: name -> elements. */
+  #fields() {
+    const fields = new Map();
+    for (const element of this.form.elements) {
+      if (!element.name || !this.#isKept(element)) continue;
+      fields.set(element.name, [...(fields.get(element.name) ?? []), element]);
+    }
+    return fields;
+  }
+
+  #isKept(element) {
+    if (element.type === "password") this.#passwords.add(element);
+    if (this.#passwords.has(element) || !/^(INPUT|TEXTAREA|SELECT)$/.test(element.tagName)) return false;
+    if (["file", "hidden", "submit", "button", "image", "reset"].includes(element.type)) return false;
+    if (element.name === "csrfmiddlewaretoken" || SECRET.test(element.autocomplete ?? "")) return false;
+    return element.closest("[data-syncsessions-skip]") === null;
+  }
+
+  #show() { this.form.dataset.syncsessionsState = this.view.state; }
+}
+
+function readField(elements) {
+  const [first] = elements;
+  if (first.type === "radio") return elements.find((element) => element.checked)?.value ?? null;
+  if (first.type === "checkbox") {
+    return elements.length === 1 ? first.checked : elements.filter((element) => element.checked).map((element) => element.value);
+  }
+  if (first.type === "select-multiple") return [...first.selectedOptions].map((option) => option.value);
+  return elements.length === 1 ? first.value : elements.map((element) => element.value);
+}
+
+/** Give the elements a value that readField gave, or one that the server stashed; the element to tell of it. */
+function writeField(elements, value) {
+  const [first] = elements;
+  const chosen = (Array.isArray(value) ? value : [value]).map((item) => String(item ?? ""));
+  if (first.type === "radio") for (const element of elements) element.checked = chosen.includes(element.value);
+  else if (first.type === "checkbox") {
+    for (const element of elements) element.checked = typeof value === "boolean" ? value : chosen.includes(element.value);
+  } else if (first.type === "select-multiple") for (const option of first.options) option.selected = chosen.includes(option.value);
+  else elements.forEach((element, index) => writeText(element, chosen[index] ?? ""));
+  return first;
+}
+
+function writeText(element, text) {
+  const { selectionStart: start, selectionEnd: end } = element;
+  element.value = text;
+  if (start !== null && document.activeElement === element && /^(TEXTAREA|INPUT)$/.test(element.tagName)) {
+    try { element.setSelectionRange(start, end); } catch { /* number and date fields have no selection */ }
+  }
+}
+
+/** Back to how the page was delivered, or to nothing where it was delivered with what is now cleared. */
+function resetField(elements, toNothing) {
+  for (const element of elements) {
+    if (element.tagName === "SELECT") {
+      for (const option of element.options) option.selected = !toNothing && option.defaultSelected;
+      if (element.selectedIndex < 0 && !element.multiple) element.selectedIndex = 0;
+    } else if (["radio", "checkbox"].includes(element.type)) element.checked = !toNothing && element.defaultChecked;
+    else element.value = toNothing ? "" : element.defaultValue;
+  }
+  return elements[0];
+}
+
+function bind(form) {
+  if (!bound.has(form)) bound.set(form, new BoundForm(form));
+  return bound.get(form).view;
+}
+
+// Submitting: pending saves are dropped; where the next page lacks the form, the submit has succeeded.
+
+function onSubmit(event) {
+  const known = bound.get(event.target);
+  if (!known || event.defaultPrevented) return;
+  const { form, view } = known;
+  view.forget();
+  if (view.busy && !Object.values(view.lives).some(Boolean)) {
+    // A first save under way would come after the server's reset and bring the draft back: let it arrive before.
+    event.preventDefault();
+    Promise.race([view.busy, sleep(ANSWER_WITHIN)]).then(() => { view.forget(); form.requestSubmit(event.submitter); });
+    return;
+  }
+  if ((event.submitter?.formMethod || form.method) === "post") {
+    const field = form.elements[TAB_FIELD] ?? form.appendChild(Object.assign(document.createElement("input"), { type: "hidden", name: TAB_FIELD }));
+    field.value = tab;
+  }
+  const submitted = JSON.parse(remembered.get(SUBMITTED_KEY) ?? "{}");
+  submitted[view.name] = { vsn: view.vsn, lives: view.lives, keep: "syncsessionsKeep" in form.dataset };
+  remembered.set(SUBMITTED_KEY, JSON.stringify(submitted));
+  known.submitted = true;
+}
+
+function settleSubmitted() {
+  const submitted = JSON.parse(remembered.get(SUBMITTED_KEY) ?? "{}");
+  if (navigation?.responseStatus >= 400) return; // an error page is no success; the next page will tell
+  remembered.set(SUBMITTED_KEY, null);
+  const present = new Set([...document.querySelectorAll("form[data-syncsessions-stash]")].map((form) => form.dataset.syncsessionsStash));
+  for (const [name, { vsn, lives, keep }] of Object.entries(submitted)) {
+    if (present.has(name)) returned.add(name);
+    else if (!keep && navigated) tabClaimed.then(() => new View(name, vsn).clear(lives)).catch(() => {});
+  }
+  if (!navigated) returned = new Set();
+}
+
+function start() {
+  settleSubmitted();
+  document.querySelectorAll("form[data-syncsessions-stash]").forEach(bind);
+  for (const type of ["input", "change"]) {
+    document.addEventListener(type, ({ target }) => bound.get(target.form)?.input(target));
+  }
+  document.addEventListener("reset", ({ target }) => setTimeout(() => bound.get(target)?.saveAll()));
+  addEventListener("submit", onSubmit);
+  addEventListener("pagehide", () => {
+    const going = new Set([...bound.values()].filter((form) => form.submitted).map((form) => form.view));
+    for (const view of views.values()) if (!going.has(view)) view.sendOff();
+    socket.close();
+  });
+  addEventListener("pageshow", ({ persisted }) => persisted && socket.open());
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible" && socket.state !== "open") views.forEach(read);
+  });
+  new MutationObserver(() => {
+    document.querySelectorAll("form[data-syncsessions-stash]").forEach(bind);
+  }).observe(document.documentElement, { childList: true, subtree: true });
+}
+
+start(); // a module runs when the document is parsed
+
+/** `stash.view(name)`: an EventTarget with `data`, `state`, `save(changes)`, `clear()`; `stash.bind(form)` is done for marked forms. */
+export const stash = { view: openView, bind, get tab() { return tab; } };
+
+window.syncsessions = { ...window.syncsessions, stash };

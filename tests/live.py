@@ -1,0 +1,169 @@
+"""A real server for the tests: daphne or uvicorn in a process of its own, on a database file that survives it.
+
+    with LiveServer("daphne") as server:
+        ...server.url, server.ws_url...
+        server.kill()
+        server.start()
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, Self
+
+ROOT = Path(__file__).resolve().parent.parent
+APPLICATION = "project.asgi:application"
+DEADLINE = 30.0  # seconds that a server has to answer, or to end
+
+
+class LiveServer:
+    """Serves the demo project. Every start has the same port, database and environment.
+
+    `env` is put over this process's environment; DJANGO_SETTINGS_MODULE is project.settings where it does not say so.
+    `database` is the path of a migrated SQLite file, for servers that share one; each makes one of its own otherwise.
+    """
+
+    def __init__(
+        self,
+        server: Literal["daphne", "uvicorn"] = "daphne",
+        *,
+        env: Mapping[str, str] | None = None,
+        port: int | None = None,
+        database: Path | None = None,
+    ) -> None:
+        self.server = server
+        self.port = port or free_port()
+        self._folder = Path(tempfile.mkdtemp(prefix="syncsessions-live-"))
+        self.database = database or shutil.copy(migrated_database(), self._folder / "live.sqlite3")
+        self._env = {**_environment(self.database), **(env or {})}
+        self._log = self._folder / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def ws_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        """What the server has printed, since its first start."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        assert self._process is None, "it runs already"
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command(), cwd=ROOT, env=self._env, stdout=log, stderr=subprocess.STDOUT
+            )
+        ends = time.monotonic() + DEADLINE
+        while not self._answers():
+            assert self._process.poll() is None, f"{self.server} ended at its start:\n{self.log}"
+            assert time.monotonic() < ends, f"{self.server} does not answer:\n{self.log}"
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """SIGKILL: no goodbye to anybody."""
+        self._end(signal.SIGKILL)
+
+    def terminate(self) -> None:
+        """SIGTERM, what a deploy sends; SIGKILL where the server then does not end."""
+        self._end(signal.SIGTERM)
+
+    def close(self) -> None:
+        """End the server and remove its folder. Prints its log, which pytest shows where the test failed."""
+        if self._process is not None:
+            self.kill()
+        print(f"--- {self.server} on port {self.port}\n{self.log}")
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _command(self) -> list[str]:
+        if self.server == "daphne":
+            options = ["daphne", "-b", "127.0.0.1", "-p", str(self.port)]
+        else:
+            options = ["uvicorn", "--host", "127.0.0.1", "--port", str(self.port), "--lifespan", "off"]
+        return [sys.executable, "-m", *options, APPLICATION]
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/syncsessions/stash/?token", timeout=5) as response:
+                return bool(response.status == 200)
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return False
+
+    def _end(self, sign: signal.Signals) -> None:
+        process, self._process = self._process, None
+        assert process is not None, "it does not run"
+        process.send_signal(sign)
+        try:
+            process.wait(DEADLINE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(DEADLINE)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@functools.cache
+def migrated_database() -> Path:
+    """A migrated SQLite file, made once in a process, to be copied."""
+    folder = Path(tempfile.mkdtemp(prefix="syncsessions-migrated-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    database = folder / "migrated.sqlite3"
+    manage(database, "migrate", "--verbosity", "0")
+    return database
+
+
+def manage(database: Path, *arguments: str, **env: str) -> str:
+    """Run a management command of the demo project on this database; what it printed."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env={**_environment(database), **env},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE * 2,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _environment(database: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "project.settings",
+        "DEMO_DATABASE": str(database),
+        "PYTHONUNBUFFERED": "1",
+    }
