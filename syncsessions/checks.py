@@ -9,7 +9,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core import checks
-from django.core.checks import CheckMessage, Error, Tags, Warning
+from django.core.checks import CheckMessage, Error, Tags
+from django.core.checks import Warning as Caution
 from django.db import connections
 from django.urls import NoReverseMatch, reverse
 
@@ -65,7 +66,7 @@ def check_sessions(**kwargs: Any) -> list[CheckMessage]:
     order = list(settings.MIDDLEWARE)
     if OUR_MIDDLEWARE not in order:
         found.append(
-            Warning(
+            Caution(
                 "SessionIdMiddleware is not in MIDDLEWARE.",
                 hint=f"Add {OUR_MIDDLEWARE!r} after {SESSION_MIDDLEWARE!r}: without it request.session_id is "
                 "missing, and a stash that only a socket has written may be lost at login.",
@@ -82,7 +83,7 @@ def check_sessions(**kwargs: Any) -> list[CheckMessage]:
         )
     if settings.SESSION_ENGINE == "django.contrib.sessions.backends.signed_cookies":
         found.append(
-            Warning(
+            Caution(
                 "Sessions are kept in signed cookies: their key changes with every save, so that two first requests "
                 "of one browser may not agree on a stash, and a logout cannot end a stolen cookie.",
                 hint="Use a session engine that keeps sessions on the server.",
@@ -96,7 +97,7 @@ def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
     layers: dict[str, dict[str, Any]] = getattr(settings, "CHANNEL_LAYERS", {}) or {}
     if "default" not in layers:
         return [
-            Warning(
+            Caution(
                 "CHANNEL_LAYERS has no default layer: open pages will not hear of what others write.",
                 hint='For one process: {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}; '
                 "for several, channels_redis.",
@@ -107,7 +108,7 @@ def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
     backend = str(layer.get("BACKEND", ""))
     if backend.endswith("InMemoryChannelLayer") and not settings.DEBUG:
         return [
-            Warning(
+            Caution(
                 "The in-memory channel layer reaches one process only: pages served by another will not hear.",
                 hint="With several processes use channels_redis. With one, silence this check.",
                 id="syncsessions.W004",
@@ -115,9 +116,10 @@ def check_channel_layer(**kwargs: Any) -> list[CheckMessage]:
         ]
     if backend.endswith(".RedisChannelLayer") and _redis_times_out() and not _all_hosts_wait(layer):
         return [
-            Warning(
+            Caution(
                 "redis-py 8 gives up on a silent connection after 5 seconds: every idle socket would fail by then.",
-                hint='Write each host as {"address": "redis://…", "socket_timeout": None}, or use RedisPubSubChannelLayer.',
+                hint='Write each host as {"address": "redis://…", "socket_timeout": None}, '
+                "or use RedisPubSubChannelLayer.",
                 id="syncsessions.W005",
             )
         ]
@@ -144,7 +146,7 @@ def check_urls(**kwargs: Any) -> list[CheckMessage]:
         reverse("syncsessions:stash")
     except NoReverseMatch:
         found.append(
-            Warning(
+            Caution(
                 "The URLs of syncsessions are not mounted: a page without a socket cannot save.",
                 hint='Add path("syncsessions/", include("syncsessions.urls")) to the root URLconf.',
                 id="syncsessions.W006",
@@ -152,7 +154,7 @@ def check_urls(**kwargs: Any) -> list[CheckMessage]:
         )
     if not getattr(settings, "ASGI_APPLICATION", None):
         found.append(
-            Warning(
+            Caution(
                 "ASGI_APPLICATION is not set: on WSGI alone pages save by fetch and are not live.",
                 hint="Route syncsessions.routing.websocket_urlpatterns in asgi.py, or silence this check.",
                 id="syncsessions.W007",

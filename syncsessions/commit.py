@@ -8,7 +8,7 @@ from django.db import connections, transaction
 
 
 def after_commit(alias: str, tell: Callable[[], None]) -> None:
-    """Call `tell` once what was written on this database is committed: now, outside a transaction; never after a rollback."""
+    """Call `tell` once what was written on this database is committed: now, or at the transaction's commit."""
     connection = connections[alias]
     if connection.in_atomic_block:
         transaction.on_commit(tell, using=alias, robust=True)

@@ -30,4 +30,3 @@ def keyed_digest(purpose: str, text: str, secret: str | bytes | None = None) -> 
 def fallback_digests(purpose: str, text: str) -> list[bytes]:
     """The same under each of SECRET_KEY_FALLBACKS: what an older key made of this text."""
     return [keyed_digest(purpose, text, secret) for secret in settings.SECRET_KEY_FALLBACKS]
-

@@ -37,7 +37,7 @@ def judge(
 ) -> tuple[dict[str, JSON], str]:
     """A plain copy of `values` and its JSON text.
 
-    Raises `InvalidValue` with `key` and `path` in its details; with `skip` given, leaves such a key out and hands the error on.
+    Raises `InvalidValue` with `key` and `path` in its details; with `skip`, leaves the key out and hands the error on.
     """
     try:
         text = encode(values)

@@ -34,14 +34,14 @@ class SessionIdMiddleware:
             raise ImproperlyConfigured(
                 "SessionIdMiddleware needs request.session: put it after SessionMiddleware in MIDDLEWARE."
             )
-        request.__class__ = _with_session_id(type(request))
+        request.__class__ = _with_session_id(type(request))  # type: ignore[arg-type]  # a class is hashable
         _keep_id_through_rotation(session)
         response: HttpResponseBase | Awaitable[HttpResponseBase] = self.get_response(request)
         return response
 
 
 class SessionIdScopeMiddleware:
-    """For consumers, inside Channels' session middleware: `scope["session_id"]`, None for a socket without a session."""
+    """For consumers, inside Channels' session middleware: `scope["session_id"]`, None where there is no session."""
 
     def __init__(self, inner: Callable[..., Awaitable[None]]) -> None:
         self.inner = inner
@@ -56,10 +56,10 @@ class SessionIdScopeMiddleware:
 def _with_session_id(request_class: type[HttpRequest]) -> type[HttpRequest]:
     """The request's class with a `session_id` that is plain text when read and costs nothing until then."""
 
-    def read(request: HttpRequest) -> str:
+    def read(request: Any) -> str:
         return session_id.ensure(request.session)
 
-    async def aread(request: HttpRequest) -> str:
+    async def aread(request: Any) -> str:
         return await sync_to_async(read)(request)
 
     names = {"session_id": property(read), "asession_id": aread, "__module__": request_class.__module__}

@@ -1,7 +1,8 @@
 """Signals, all sent with `send_robust` by `emit`; durations are seconds.
 
-`stash_written` (owner, view, tab, vsn, life, revision) after the write's commit, revision 0 where the slice was removed;
-`stash_recovered` (view, status, duration); `doorbell_rung` and `doorbell_heard` (group, message); `rate_limited` (retry_after).
+`stash_written` (owner, view, tab, vsn, life, revision) after the commit, revision 0 where the slice was removed;
+`stash_recovered` (view, status, duration); `doorbell_rung` (group, message); `doorbell_heard` (message);
+`rate_limited` (retry_after).
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class ChoiceForm(forms.Form):
         empty_label=None,
         error_messages={"required": "Choose a product.", "invalid_choice": "Choose a product that is in stock."},
     )
-    quantity = forms.IntegerField(label="How many lots?", min_value=1, max_value=50, initial=1)
+    quantity = forms.IntegerField(label="How many?", min_value=1, max_value=50, initial=1)
 
 
 class DeliveryForm(forms.Form):

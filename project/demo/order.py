@@ -42,15 +42,15 @@ class StepView(StashViewMixin, FormPage):
         return super().get_context_data(**{"steps": steps(self.choice, self.delivery), "number": self.number, **kwargs})
 
     def get_initial(self) -> dict[str, Any]:
-        return form_data(super().get_initial())
+        return form_data(self.get_form_class(), super().get_initial())
 
     @cached_property
     def choice(self) -> ChoiceForm:
-        return ChoiceForm(form_data(FiltersStash.for_request(self.request).recover().values))
+        return ChoiceForm(form_data(ChoiceForm, FiltersStash.for_request(self.request).recover().values))
 
     @cached_property
     def delivery(self) -> DeliveryForm:
-        return DeliveryForm(form_data(DeliveryStash.for_request(self.request).recover().values))
+        return DeliveryForm(form_data(DeliveryForm, DeliveryStash.for_request(self.request).recover().values))
 
     def form_valid(self, form: forms.Form) -> HttpResponse:
         if not self.save_stash(stashable(form)):
@@ -75,9 +75,10 @@ class ChooseView(StepView):
         return self.render_to_response(self.get_context_data(filters=filters or self.stashed_filters()))
 
     def stashed_filters(self) -> FiltersForm:
-        values = form_data(self.recovery.values)
-        filters = FiltersForm(values)
-        return filters if values.keys() & filters.fields.keys() and filters.is_valid() else FiltersForm()
+        if not self.recovery.values.keys() & FiltersForm.base_fields.keys():
+            return FiltersForm()
+        filters = FiltersForm(form_data(FiltersForm, self.recovery.values))
+        return filters if filters.is_valid() else FiltersForm()
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = super().get_context_data(**kwargs)
@@ -157,16 +158,18 @@ def steps(choice: ChoiceForm, delivery: DeliveryForm) -> list[Step]:
     ]
 
 
-def form_data(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What is stashed, as a form takes it. A browser may stash any JSON: what no form would send is left out."""
+def form_data(form_class: type[forms.Form], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is stashed, as this form takes it. A browser may stash any JSON: what no form sends is left out."""
     data: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, str | bool):
-            data[key] = value
-        elif isinstance(value, int | float):
-            data[key] = str(value)
-        elif isinstance(value, list):
-            data[key] = [item for item in value if isinstance(item, str)]
+    for name, field in form_class.base_fields.items():
+        value = values.get(name)
+        if isinstance(field, forms.MultipleChoiceField):
+            if isinstance(value, list):
+                data[name] = [item for item in value if isinstance(item, str)]
+        elif isinstance(field, forms.BooleanField):
+            data[name] = value is True
+        elif isinstance(value, str | int | float) and not isinstance(value, bool):
+            data[name] = str(value)
     return data
 
 

@@ -1,4 +1,4 @@
-"""The base of every socket of the library: origin, session, bounds and rates, login and logout, a layer that may fail."""
+"""The base of every socket: origin, session, bounds and rates, login and logout, a channel layer that may fail."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CLOSE_FAILED = 1011
 """The server could not do its part; come again later."""
 
 
-class BaseConsumer(AsyncConsumer):
+class BaseConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no types
     """Speaks JSON frames. Subclasses answer them in `received`, and ask for groups with `self.line.join`."""
 
     frame_limit: ClassVar[int] = frames.FRAME_LIMIT

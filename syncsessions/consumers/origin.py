@@ -55,7 +55,7 @@ def _is_trusted(origin: str) -> bool:
         if origin == trusted:
             return True
         pattern = urlsplit(trusted)
-        if "*" in trusted and pattern.scheme == parts.scheme:
-            if is_same_domain(parts.netloc, pattern.netloc.lstrip("*")):
-                return True
+        is_wildcard = "*" in trusted and pattern.scheme == parts.scheme
+        if is_wildcard and is_same_domain(parts.netloc, pattern.netloc.lstrip("*")):
+            return True
     return False

@@ -1,4 +1,4 @@
-"""After a write's commit: this process remembers it, receivers of the signal hear of it, and the open pages are rung."""
+"""After a write's commit: this process remembers it, the signal is sent, the open pages are rung."""
 
 from __future__ import annotations
 

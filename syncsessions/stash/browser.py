@@ -88,7 +88,7 @@ class Browser:
             return [error_frame(error, frame)]
 
     def subscribe(self, frame: Frame) -> list[Frame]:
-        """`stash.changed` for each slice that is there, an `error` for each view that is refused, then `stash.subscribed`."""
+        """`stash.changed` for each slice there is, an `error` for each view refused, then `stash.subscribed`."""
         entries = frame.get("views")
         if not isinstance(entries, list) or len(entries) > MOST_VIEWS:
             raise FrameError("bad_frame", _("“views” lists at most %(most)d views.") % {"most": MOST_VIEWS})
@@ -238,7 +238,7 @@ def _addressed(entry: Mapping[str, JSON]) -> tuple[Access, SliceName]:
 
 
 def _tab_of(access: Access, page_tab: str, changes: Mapping[str, JSON]) -> str:
-    """The tab whose slice takes the changes: a page may name its tab always, keys of the whole session go to no tab's."""
+    """The tab whose slice takes the changes: a page may always name its tab, keys of the session go to no tab's."""
     own, shared = access.keys_of(page_tab, page_tab), access.keys_of("", page_tab)
     if own is None or shared is None:
         return page_tab

@@ -27,24 +27,39 @@ class Knowledge:
         self._prints: dict[str, str] = {}
         self._key: latest.SliceKey | None = None
         self._mark = latest.Mark("", 0)
+        self._heard_before: latest.Mark | None = None
         self._at = 0.0
         self._seen_in: _Transaction | None = None
 
     @classmethod
-    def of(cls, alias: str, key: latest.SliceKey, mark: latest.Mark, values: Mapping[str, JSON]) -> Self:
-        """Knowledge of a slice that was read."""
+    def of(
+        cls,
+        alias: str,
+        key: latest.SliceKey,
+        mark: latest.Mark,
+        values: Mapping[str, JSON],
+        heard_before: latest.Mark | None,
+    ) -> Self:
+        """Knowledge of a slice that was read; `heard_before` is what `latest` said of it before that."""
         knowledge = cls()
-        knowledge._learn(alias, key, mark, values)
+        knowledge._learn(alias, key, mark, values, heard_before)
         return knowledge
 
-    def wrote(self, alias: str, key: latest.SliceKey, mark: latest.Mark, values: Mapping[str, JSON]) -> None:
-        """Learn from a write of one's own; where another one came between, what was known before is doubtful."""
+    def wrote(
+        self,
+        alias: str,
+        key: latest.SliceKey,
+        mark: latest.Mark,
+        values: Mapping[str, JSON],
+        heard_before: latest.Mark | None,
+    ) -> None:
+        """Learn from an own write; where another one came between, what was known before is doubtful."""
         if not self._counts() or mark != latest.Mark(self._mark.life, self._mark.revision + 1):
             self._prints = {}
-        self._learn(alias, key, mark, values)
+        self._learn(alias, key, mark, values, heard_before)
 
     def holds(self, key: str, value: JSON) -> bool:
-        """Whether the slice surely holds this value. False where the value is not JSON: that is for the write to say."""
+        """Whether the slice surely holds this value. False where it is not JSON: that is for the write to say."""
         known = self._prints.get(key)
         if known is None or not self._counts() or self.is_outdated():
             return False
@@ -54,8 +69,16 @@ class Knowledge:
             return False
         return known == fingerprint(plain[key])
 
-    def _learn(self, alias: str, key: latest.SliceKey, mark: latest.Mark, values: Mapping[str, JSON]) -> None:
+    def _learn(
+        self,
+        alias: str,
+        key: latest.SliceKey,
+        mark: latest.Mark,
+        values: Mapping[str, JSON],
+        heard_before: latest.Mark | None,
+    ) -> None:
         self._key, self._mark, self._at = key, mark, time.monotonic()
+        self._heard_before = heard_before
         self._seen_in = _Transaction(alias) if connections[alias].in_atomic_block else None
         for name, value in values.items():
             try:
@@ -73,10 +96,10 @@ class Knowledge:
         if self._key is None:
             return True
         heard = latest.mark(self._key)
-        if heard is None or heard == self._mark:
+        # No news since: another process's writes need not have been heard, nor one's own in an open transaction.
+        if heard is None or heard is self._heard_before:
             return False
-        # What a transaction wrote is told at its commit: until then, an older mark says nothing against it.
-        return heard.life != self._mark.life or heard.revision > self._mark.revision or self._seen_in is None
+        return heard.life != self._mark.life or heard.revision > self._mark.revision
 
 
 class _Transaction:

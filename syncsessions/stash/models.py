@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 class StashSlice(models.Model):
     """State of one view, of one browser session or user, at one version: `data` merges key by key.
 
-    `owner` is a keyed hash of the browser's session id, or a hash of the user's primary key, which `user_pk` then holds.
+    `owner` is a keyed hash of the browser's session id, or a hash of the user's primary key (then also in `user_pk`).
     Rows are found by hashes, so that no collation folds the text of `view` and `tab`. No index on the times: they
     move with every write, and PostgreSQL's in-place updates would be lost; the prune walks the primary key instead.
     """

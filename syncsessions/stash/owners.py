@@ -1,4 +1,4 @@
-"""Finding out whose stash it is: from an id, a request, a socket's scope or a user; nothing is looked up before it is needed."""
+"""Whose stash it is: from an id, a request, a socket's scope or a user, looked up when needed and not before."""
 
 from __future__ import annotations
 

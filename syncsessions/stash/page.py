@@ -77,7 +77,7 @@ class StashViewMixin:
 
 
 def stashed(stash_class: type[ViewStash]) -> Callable[[View], View]:
-    """For function views, sync or async: `request.stash` is this request's `stash_class`. Nothing is asked for by itself."""
+    """For function views, sync or async: `request.stash` is this request's `stash_class`; nothing is recovered yet."""
 
     def decorate(view: View) -> View:
         if iscoroutinefunction(view):

@@ -14,7 +14,7 @@ from syncsessions.stash.sql.base import Statements, TooLarge
 
 
 def adopt(owner: Owner, limit: int) -> None:
-    """Move what stands under `owner.former` to `owner.hash`; one look while there are fallback keys, no write without need."""
+    """Move what stands under `owner.former` to `owner.hash`: one look while there are fallback keys, few writes."""
 
     def work(connection: BaseDatabaseWrapper, statements: Statements) -> None:
         slices = StashSlice.objects.using(connection.alias)

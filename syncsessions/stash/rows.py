@@ -21,7 +21,7 @@ class Slice(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One stored slice. `life` is drawn anew when a slice is made, so that revision 1 of a new one is not taken for an old one."""
+    """One stored slice. `life` is drawn when a slice is made, so that its revision 1 is not taken for an old one's."""
 
     tab: str
     vsn: int

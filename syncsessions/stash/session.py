@@ -63,12 +63,12 @@ class StashSession:
 
     @classmethod
     def for_scope(cls, scope: Mapping[str, Any]) -> Self:
-        """A socket's session: `scope["session_id"]`, else the scope's Django session. Writes raise `InvalidSessionId` without."""
+        """A socket's session: `scope["session_id"]`, else its Django session. Without: `InvalidSessionId`."""
         return cls._of(owners.scope_owner(scope))
 
     @classmethod
     def for_user(cls, user: AbstractBaseUser | AnonymousUser) -> Self:
-        """The stash of a user: outlives logout, follows from browser to browser. Anonymous: writes raise `AccessRefused`."""
+        """The stash of a user: outlives logout, follows the person. Anonymous: writes raise `AccessRefused`."""
         return cls._of(owners.UserOwner(lambda: user))
 
     @classmethod
@@ -80,7 +80,7 @@ class StashSession:
         return f"<{type(self).__name__}>"
 
     def merge(self, view: str, changes: Mapping[str, JSON], vsn: int = 1, tab: str = "") -> int:
-        """Set each key of `changes` in the view's slice; the slice's new revision. Raises `InvalidValue`, nothing written then."""
+        """Set each key of `changes` in the view's slice; its new revision. Raises `InvalidValue`, nothing written."""
         return self.write(view, vsn, {tab: changes})[tab].revision
 
     def drop(self, view: str, keys: Iterable[str], vsn: int | None = None, tab: str = "") -> None:
@@ -256,7 +256,7 @@ def check_names(view: object, tab: object = "", vsn: object = None) -> None:
 
 
 def judged_write(tab: str, changes: Mapping[str, JSON], limit: int, *, strict: bool = False) -> Write:
-    """The changes as JSON text. Raises `InvalidValue`; where the project says "skip" (and not strict), drops what is not JSON."""
+    """The changes as JSON text. Raises `InvalidValue`, but (unless strict) where the project says "skip"."""
     if not isinstance(changes, Mapping):
         raise InvalidValue(_("The changes must be a mapping of keys to values."))
     skip: Callable[[InvalidValue], object] | None = None

@@ -46,8 +46,8 @@ class Recovery(NamedTuple):
 class ViewStash:
     """Declares what a view stashes. An instance belongs to one page: one request, or one socket.
 
-    `keys` maps names to SESSION (back on every visit) or RECONNECT (one tab's task: back when that tab rejoins the page,
-    cleared by its fresh visit); a list means all SESSION. `client_keys` is what a browser may read and write by itself.
+    `keys` maps names to SESSION (back on every visit) or RECONNECT (one tab's task: back when that tab rejoins the
+    page, cleared by its fresh visit); a list means all SESSION. `client_keys` is what a browser may read and write.
     """
 
     view: ClassVar[str] = ""
@@ -85,7 +85,7 @@ class ViewStash:
 
     @classmethod
     def for_request(cls, request: Any, tab: str | None = None) -> Self:
-        """The stash of this request's browser session (or user). The tab's id: the argument, else the module's header."""
+        """The stash of this request's browser session (or user). The tab's id: `tab`, else the module's header."""
         source = owners.request_owner(request)
         if cls.owner == "user":
             source = owners.UserOwner(lambda: getattr(request, "user", None))
@@ -106,7 +106,7 @@ class ViewStash:
     def recover(self, reconnected: bool = False) -> Recovery:
         """What is stashed for this page, of the declared keys. Never raises: a store that fails gives "error".
 
-        With a tab, `reconnected=False` is its fresh visit: its RECONNECT keys are cleared. Without one they are hidden and kept.
+        With a tab, `reconnected=False` is its fresh visit: its RECONNECT keys are cleared. Without, they stay, hidden.
         """
         started = time.perf_counter() if stash_recovered.receivers else 0.0
         try:
@@ -163,7 +163,7 @@ class ViewStash:
         return self.tab if self.lifetimes[key] is RECONNECT else ""
 
     def hears(self, ring: Mapping[str, Any]) -> bool:
-        """Take note of a ring; whether it tells of a write to this page's slices that it has neither made nor recovered."""
+        """Take note of a ring; whether it tells of a write to this page's slices that the page does not know."""
         key = latest.SliceKey(ring["owner"], ring["view"], ring["vsn"], ring["tab"])
         latest.note(key, ring["life"] if ring["revision"] else "", ring["revision"])
         if key.tab not in self._tabs() or key != self._slice_key(key.tab):
@@ -176,6 +176,7 @@ class ViewStash:
 
         Raises what the store raises, and `NotCarriedOver`.
         """
+        heard = self._heard()
         rows = self.session.rows(self.view, self._tabs())
         if self.tab and not reconnected and any(row.tab for row in rows):
             self.session.remove(view=self.view, tabs=[self.tab])
@@ -183,10 +184,11 @@ class ViewStash:
         own = {row.tab: row for row in rows if row.vsn == self.vsn}
         older = [row for row in rows if row.vsn < self.vsn and row.tab not in own]
         if older and self._carry_over(max(older, key=lambda row: row.written).vsn, rows, own):
+            heard = self._heard()
             rows = self.session.rows(self.view, self._tabs(), self.vsn)
             own = {row.tab: row for row in rows}
         self.session.see(self.view, self.vsn, own.values())
-        self._know(own)
+        self._know(own, heard)
         return own
 
     def _recover(self, reconnected: bool) -> Recovery:
@@ -227,12 +229,13 @@ class ViewStash:
         return bool(by_tab)
 
     def _write(self, changed: Mapping[str, Mapping[str, JSON]]) -> None:
+        heard = self._heard()
         written = self.session.write(self.view, self.vsn, changed, limit=self.slice_limit)
         alias = database_alias()
         for tab, values in changed.items():
             known = self._known.setdefault(tab, Knowledge())
             mark = latest.Mark(written[tab].life, written[tab].revision)
-            known.wrote(alias, self._slice_key(tab), mark, values)
+            known.wrote(alias, self._slice_key(tab), mark, values, heard[tab])
 
     def _changed(self, tab: str, values: Mapping[str, JSON]) -> dict[str, JSON]:
         known = self._known.get(tab)
@@ -240,11 +243,15 @@ class ViewStash:
             return dict(values)
         return {key: value for key, value in values.items() if not known.holds(key, value)}
 
-    def _know(self, own: Mapping[str, Row]) -> None:
+    def _know(self, own: Mapping[str, Row], heard: Mapping[str, latest.Mark | None]) -> None:
         alias = database_alias()
         for tab, row in own.items():
             mark = latest.Mark(row.life, row.revision)
-            self._known[tab] = Knowledge.of(alias, self._slice_key(tab), mark, row.data)
+            self._known[tab] = Knowledge.of(alias, self._slice_key(tab), mark, row.data, heard[tab])
+
+    def _heard(self) -> dict[str, latest.Mark | None]:
+        """What this process knows of the slices before it reads or writes them: news after that speak against it."""
+        return {tab: latest.mark(self._slice_key(tab)) for tab in self._tabs()}
 
     def _slice_key(self, tab: str) -> latest.SliceKey:
         owner = self.session.peek()

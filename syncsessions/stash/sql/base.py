@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from syncsessions.digests import text_hash
-from syncsessions.stash.models import StashSlice
 from syncsessions.stash.rows import Owner, Place, Removed, Write, Written
 
 COLUMNS = (
@@ -53,14 +53,14 @@ class Statements(ABC):
     ) -> list[Written]:
         """Merge one or two writes into their tabs' slices, making what is missing; all or nothing.
 
-        With `under`, keys that the slice has keep their values. Raises `TooLarge` when a merged slice is past `limit` bytes.
+        With `under`, keys that the slice has keep their values. Raises `TooLarge` past `limit` bytes.
         """
 
     @abstractmethod
     def create(
         self, connection: BaseDatabaseWrapper, place: Place, write: Write, limit: int, most_slices: int
     ) -> Written | None:
-        """`merge` of one write, but None where its owner has `most_slices` already, however many race for the last one."""
+        """`merge` of one write, but None where its owner has `most_slices`, however many race for the last one."""
 
     @abstractmethod
     def update(
@@ -72,7 +72,7 @@ class Statements(ABC):
     def drop(
         self, connection: BaseDatabaseWrapper, owner: Owner, view: str, tab: str, vsn: int | None, keys: Sequence[str]
     ) -> tuple[int, Written] | None:
-        """Remove keys from the slice at `vsn`, else from the one written last: its vsn and what was left, if anything went."""
+        """Remove keys from the slice at `vsn`, else from the one written last: its vsn and revision, if any went."""
 
     @abstractmethod
     def remove(
@@ -86,8 +86,6 @@ class Statements(ABC):
         life: str | None = None,
     ) -> list[Removed]:
         """Remove the owner's slices, or those of them that the arguments name."""
-
-
 
 
 def key_params(place: Place, tab: str) -> list[object]:
@@ -113,9 +111,10 @@ def row_params(place: Place, write: Write) -> list[object]:
 
 def removal(
     owner: Owner, view: str | None, tabs: Sequence[str] | None, vsn: int | None, life: str | None
-) -> tuple[str, list[object]]:
+) -> tuple[str, list[Any]]:
     """The condition of `remove` and its parameters; its column names need no quotes on any vendor."""
-    clauses, params = ["owner = %s"], [owner.hash]  # type: tuple[list[str], list[object]]
+    clauses = ["owner = %s"]
+    params: list[Any] = [owner.hash]
     if view is not None:
         clauses.append("view_hash = %s")
         params.append(text_hash(view))

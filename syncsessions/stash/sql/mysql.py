@@ -1,4 +1,4 @@
-"""MySQL and MariaDB: no shallow merge without paths and no conditional upsert, so a short transaction and Python do it."""
+"""MySQL and MariaDB: no shallow merge without paths, no conditional upsert; a short transaction and Python do it."""
 
 from __future__ import annotations
 
@@ -114,8 +114,9 @@ class MySQL(Statements):
         at_vsn, vsns = ("", []) if vsn is None else (" AND vsn = %s", [vsn])
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             cursor.execute(
-                f"SELECT id, data, revision, life, vsn FROM {TABLE} WHERE owner = %s AND view_hash = %s AND tab_hash = %s"
-                f"{at_vsn} ORDER BY written_at DESC, vsn DESC LIMIT 1 FOR UPDATE",
+                f"SELECT id, data, revision, life, vsn FROM {TABLE} "
+                f"WHERE owner = %s AND view_hash = %s AND tab_hash = %s{at_vsn} "
+                "ORDER BY written_at DESC, vsn DESC LIMIT 1 FOR UPDATE",
                 [owner.hash, text_hash(view), text_hash(tab), *vsns],
             )
             row = cursor.fetchone()

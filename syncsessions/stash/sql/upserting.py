@@ -55,9 +55,8 @@ class Upserting(Statements):
         changes_under = {"under": "excluded.data", "over": f"{TABLE}.data"}
         merge = dialect.merge.format(**changes_over)
         self._merge = f"{into} VALUES ({values}) {conflict} {merge} {told}"
-        self._create = (
-            f"{into} SELECT {values} WHERE (SELECT COUNT(*) FROM {TABLE} WHERE owner = %s) < %s {conflict} {merge} {told}"
-        )
+        has_room = f"(SELECT COUNT(*) FROM {TABLE} WHERE owner = %s) < %s"
+        self._create = f"{into} SELECT {values} WHERE {has_room} {conflict} {merge} {told}"
         self._merge_all = {
             (count, order is changes_under): (
                 f"{into} VALUES {', '.join([f'({values})'] * count)} "
@@ -159,7 +158,8 @@ class Upserting(Statements):
         return [Removed(*row) for row in _rows(connection, sql, params)]
 
 
-def _rows(connection: BaseDatabaseWrapper, sql: str, params: Sequence[object]) -> list[Any]:
+def _rows(connection: BaseDatabaseWrapper, sql: str, params: Sequence[Any]) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(sql, params)
-        return cursor.fetchall()
+        rows: list[Any] = cursor.fetchall()
+    return rows
