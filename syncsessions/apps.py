@@ -12,8 +12,9 @@ class SyncSessionsConfig(AppConfig):
     def ready(self) -> None:
         from syncsessions import checks
         from syncsessions.consumers import identity
-        from syncsessions.stash import departures
+        from syncsessions.stash import departures, rotation
 
         checks.register_all()
         identity.watch_logins()
         departures.watch()
+        rotation.watch()

@@ -13,9 +13,12 @@ import os
 import threading
 import weakref
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from channels.layers import InMemoryChannelLayer, get_channel_layer
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 from syncsessions.signals import doorbell_rung, emit
 
@@ -77,12 +80,24 @@ def listen() -> None:
 def ring(group: str, message: Mapping[str, Any], bell: object = None) -> None:
     """Ring `group` with `message`, from any thread, without waiting. `bell` names what may be merged into one ring."""
     try:
-        layer = get_channel_layer()
+        layer = get_channel_layer() if _has_layer() else None
         loop = None if layer is None else _loop_for(layer)
         if loop is not None:
             loop.call_soon_threadsafe(_add, loop, layer, group, bell, dict(message))
     except Exception as error:  # a layer that cannot be imported, a loop that was closed meanwhile
         logger.warning("The doorbell could not be rung: %s: %s", type(error).__name__, error)
+
+
+@lru_cache(maxsize=1)
+def _has_layer() -> bool:
+    """Without a layer Channels raises and catches two errors to say so, which would be a tenth of a write."""
+    return get_channel_layer() is not None
+
+
+@receiver(setting_changed)
+def _forget(*, setting: str, **kwargs: Any) -> None:
+    if setting == "CHANNEL_LAYERS":
+        _has_layer.cache_clear()
 
 
 def _add(loop: asyncio.AbstractEventLoop, *ring: Any) -> None:

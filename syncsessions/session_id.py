@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections.abc import Callable
 from typing import Protocol
 
 from django.conf import settings
@@ -40,15 +41,29 @@ def ensure(session: Session) -> str:
     """The session's id, made and put into the session where it had none."""
     session_id = peek(session) or secrets.token_urlsafe(BYTES)
     if session.get(SESSION_KEY) != session_id:
+        older = former(session)
         session[SESSION_KEY] = session_id
+        if any(older):
+            for adopt in _adopters:
+                adopt(session_id, older)
     return session_id
 
 
 def former(session: Session) -> list[str | None]:
     """For each of SECRET_KEY_FALLBACKS the id that the session had under it; None where it was the present one."""
-    if session.session_key is None or session.get(SESSION_KEY) is not None:
+    # Loading comes first here too.
+    if session.get(SESSION_KEY) is not None or session.session_key is None:
         return [None] * len(settings.SECRET_KEY_FALLBACKS)
     return [_text(digest) for digest in fallback_digests("session-id", session.session_key)]
+
+
+def on_first_kept(adopt: Callable[[str, list[str | None]], None]) -> None:
+    """Have `adopt` told an id and its `former` ones as it is put into the session, from where on nobody can tell these."""
+    if adopt not in _adopters:
+        _adopters.append(adopt)
+
+
+_adopters: list[Callable[[str, list[str | None]], None]] = []
 
 
 def _text(digest: bytes) -> str:

@@ -48,7 +48,7 @@ def redis_url() -> str | None:
         server = ValkeyServer()
         server.start()
         atexit.register(server.stop)
-        os.environ["TEST_REDIS_URL"] = server.connection_url
+        os.environ["TEST_REDIS_URL"] = server.connection_url.replace("valkey://", "redis://")  # redis-py knows no other
     return os.environ["TEST_REDIS_URL"]
 
 

@@ -159,10 +159,13 @@ def steps(choice: ChoiceForm, delivery: DeliveryForm) -> list[Step]:
 
 
 def form_data(form_class: type[forms.Form], values: Mapping[str, Any]) -> dict[str, Any]:
-    """What is stashed, as this form takes it. A browser may stash any JSON: what no form sends is left out."""
+    """What is stashed, over the fields' initial values, as the form takes it.
+
+    A browser may stash any JSON under these keys: what no form sends is left out.
+    """
     data: dict[str, Any] = {}
     for name, field in form_class.base_fields.items():
-        value = values.get(name)
+        value = field.initial if values.get(name) is None else values[name]
         if isinstance(field, forms.MultipleChoiceField):
             if isinstance(value, list):
                 data[name] = [item for item in value if isinstance(item, str)]

@@ -94,7 +94,8 @@ class RemovalAdmin(Base):
         return reverse(f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_{page}", args=args)
 
     def removal_link(self, row: StashSlice, text: str) -> SafeString:
-        return format_html('<a class="button" href="{}">{}</a>', self.url(self.removal, row.pk), text)
+        url = self.url(self.removal, row.pk)
+        return format_html('<a role="button" class="button syncsessions-remove" href="{}">{}</a>', url, text)
 
     def ask_for_one(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         """The asking page for one row, where the row's own page links to."""

@@ -140,16 +140,12 @@ class StashOwnerAdmin(RemovalAdmin):
         of_owners = summaries(row.owner for row in first)
         slices = StashSlice.objects.filter(owner__in=rows.order_by().values("owner")).count()
         return Plan(
-            title=ngettext("Purge %(count)d stash session?", "Purge %(count)d stash sessions?", total)
-            % {"count": total},
-            warning=ngettext(
-                "Everything that is stashed here goes: %(count)d slice. Open pages are told at once and start "
-                "afresh. This cannot be undone.",
-                "Everything that is stashed here goes: %(count)d slices. Open pages are told at once and start "
-                "afresh. This cannot be undone.",
-                slices,
+            title=_("Purge %(sessions)s?") % {"sessions": _sessions(total)},
+            warning=_(
+                "A purge removes all that is stashed here: %(slices)s of %(sessions)s. Open pages are told at once and "
+                "start afresh. This cannot be undone."
             )
-            % {"count": slices},
+            % {"slices": _slices(slices), "sessions": _sessions(total)},
             lines=[
                 f"{label(row, names)}: {_slices(found.slices)}"
                 for row in first
@@ -169,8 +165,7 @@ class StashOwnerAdmin(RemovalAdmin):
     def told(self, things: int, slices: int) -> str:
         if not things:
             return _("Nothing was purged: what was selected had gone by itself.")
-        sessions = ngettext("%(count)d stash session", "%(count)d stash sessions", things) % {"count": things}
-        return _("Purged %(sessions)s (%(slices)s).") % {"sessions": sessions, "slices": _slices(slices)}
+        return _("Purged %(sessions)s (%(slices)s).") % {"sessions": _sessions(things), "slices": _slices(slices)}
 
 
 @admin.register(StashSlice)
@@ -293,6 +288,10 @@ class StashSliceAdmin(RemovalAdmin):
 
 def _slices(count: int) -> str:
     return ngettext("%(count)d slice", "%(count)d slices", count) % {"count": count}
+
+
+def _sessions(count: int) -> str:
+    return ngettext("%(count)d stash session", "%(count)d stash sessions", count) % {"count": count}
 
 
 def _of(summary: Summary | None, name: str) -> Any:

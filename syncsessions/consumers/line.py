@@ -22,13 +22,15 @@ class Line:
         self._groups: set[str] = set()
         self._beat_every = beat_every
         self._next_beat = asyncio.get_running_loop().time() + beat_every
-        self._broken = False
+        # Kept over the beats: the Pub/Sub layer forgets a channel whose `receive` is cancelled.
+        self._receiving: asyncio.Task[dict[str, Any]] | None = None
+        self._retry_at: float | None = None  # None while the layer does its part
         self._delay = BACKOFF[0]
 
     async def join(self, group: str) -> None:
         """Become a member of a group, now or when the layer is there again."""
         self._groups.add(group)
-        if self.layer is None:
+        if self.layer is None or self._retry_at is not None:
             return
         try:
             await self._add(group)
@@ -42,6 +44,9 @@ class Line:
 
     async def leave_all(self) -> None:
         groups, self._groups = self._groups, set()
+        if self._receiving is not None:
+            self._receiving.cancel()
+            await asyncio.wait([self._receiving], timeout=JOIN_TIMEOUT)
         if self.layer is None or self.channel is None:
             return
         try:
@@ -52,23 +57,39 @@ class Line:
             logger.debug("Could not leave the channel layer's groups: %s", error)
 
     async def receive(self) -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
         while True:
-            if self._broken:
-                restored = await self._restore()
-                if restored is not None:
-                    return restored
-            try:
-                async with asyncio.timeout_at(self._next_beat) as until_beat:
-                    return await self._layer_message()
-            except Exception as error:
-                if until_beat.expired():
-                    self._next_beat = asyncio.get_running_loop().time() + self._beat_every
-                    return {"type": "beat"}
-                self._fail(error)
+            if loop.time() >= self._next_beat:
+                self._next_beat = loop.time() + self._beat_every
+                return {"type": "beat"}
+            if self._retry_at is not None and loop.time() >= self._retry_at and await self._restore():
+                return {"type": "line.restored"}
+            until = self._next_beat if self._retry_at is None else min(self._next_beat, self._retry_at)
+            message = await self._message(until - loop.time())
+            if message is not None:
+                return message
+
+    async def _message(self, wait: float) -> dict[str, Any] | None:
+        """The layer's next message, if one comes in time."""
+        if self._receiving is None:
+            if self.layer is None or self._retry_at is not None:
+                await asyncio.sleep(wait)
+                return None
+            self._receiving = asyncio.create_task(self._layer_message())
+        await asyncio.wait([self._receiving], timeout=max(wait, 0))
+        if not self._receiving.done():
+            return None
+        received, self._receiving = self._receiving, None
+        try:
+            message = received.result()
+        except Exception as error:
+            self._fail(error)
+            return None
+        if self._retry_at is None:
+            self._delay = BACKOFF[0]
+        return message
 
     async def _layer_message(self) -> dict[str, Any]:
-        if self.layer is None:
-            await asyncio.Event().wait()
         if self.channel is None:
             self.channel = await self.layer.new_channel()
         message: dict[str, Any] = await self.layer.receive(self.channel)
@@ -80,19 +101,21 @@ class Line:
                 self.channel = await self.layer.new_channel()
             await self.layer.group_add(group, self.channel)
 
-    async def _restore(self) -> dict[str, Any] | None:
-        await asyncio.sleep(self._delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads the consumers
-        self._delay = min(self._delay * 2, BACKOFF[1])
+    async def _restore(self) -> bool:
+        self._retry_at = None
         try:
             for group in list(self._groups):
                 await self._add(group)
         except Exception as error:
-            self._fail(error)
-            return None
-        self._broken, self._delay = False, BACKOFF[0]
-        return {"type": "line.restored"}
+            self._fail(error, again=True)
+            return False
+        return True
 
-    def _fail(self, error: Exception) -> None:
-        if not self._broken:
+    def _fail(self, error: Exception, *, again: bool = False) -> None:
+        if self._retry_at is not None:
+            return
+        if not again:
             logger.warning("The channel layer failed, a socket goes on without: %s: %s", type(error).__name__, error)
-        self._broken = True
+        spread = random.uniform(0.5, 1.0)  # noqa: S311 - spreads the consumers
+        self._retry_at = asyncio.get_running_loop().time() + self._delay * spread
+        self._delay = min(self._delay * 2, BACKOFF[1])

@@ -29,6 +29,7 @@ class StashConsumer(BaseConsumer):
     async def opened(self) -> None:
         self.browser = Browser.of_scope(self.scope)
         self.seen: dict[SliceName, Seen] = {}
+        self.keys: dict[SliceName, list[str] | None] = {}
 
     async def received(self, frame: Frame) -> None:
         if frame["type"] == "stash.subscribe":
@@ -67,14 +68,14 @@ class StashConsumer(BaseConsumer):
 
     async def _read(self, name: SliceName) -> None:
         """Tell the page what the slice is now, if it is not what the page knows."""
-        row, keys = await database_sync_to_async(self.browser.look)(name)
+        row = await database_sync_to_async(self.browser.look)(name)
         seen = self.seen[name]
         if row is None:
             if seen.life:
                 await self._tell_cleared(name, seen.life)
         elif (row.life, row.revision) != seen:
             self.seen[name] = Seen(row.life, row.revision)
-            await self.send_frame(changed_frame(name, row, keys))
+            await self.send_frame(changed_frame(name, row, self.keys[name]))
 
     async def _tell_cleared(self, name: SliceName, life: str) -> None:
         self.seen[name] = Seen()
@@ -85,8 +86,10 @@ class StashConsumer(BaseConsumer):
         if answer["type"] == "stash.subscribed":
             for view in answer["views"]:
                 for part in view["slices"]:
-                    if len(self.seen) < MOST_SUBSCRIBED:
-                        self.seen.setdefault(SliceName(view["view"], view["vsn"], part["tab"]), Seen())
+                    name = SliceName(view["view"], view["vsn"], part["tab"])
+                    if name in self.seen or len(self.seen) < MOST_SUBSCRIBED:
+                        self.seen.setdefault(name, Seen())
+                        self.keys[name] = part["keys"]
         elif answer["type"] == "stash.changed":
             self.seen[_name(answer)] = Seen(answer["life"], answer["revision"])
         elif answer["type"] == "stash.cleared" and _name(answer) in self.seen:

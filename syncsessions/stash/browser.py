@@ -6,16 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.urls import get_resolver
 from django.utils.translation import gettext as _
 
 from syncsessions import conf
+from syncsessions.digests import text_hash
 from syncsessions.exceptions import AccessRefused, Conflict, FrameError, InvalidValue, SyncSessionsError
 from syncsessions.frames import Frame, error_frame, ref_of
 from syncsessions.json_values import JSON
 from syncsessions.stash import announce, owners
-from syncsessions.stash.rows import Owner, Place, Row, Write, Written
+from syncsessions.stash.models import StashSlice
+from syncsessions.stash.rows import Owner, Place, Removed, Row, Write, Written
 from syncsessions.stash.session import StashSession, check_names, judged_write
 from syncsessions.stash.sql import run
 from syncsessions.stash.sql.base import Statements
@@ -96,12 +99,13 @@ class Browser:
         views: list[JSON] = []
         for entry in entries:
             try:
-                view, changed = self._subscribe(entry)
+                followed, changed = self._subscribe(entry)
             except SyncSessionsError as error:
-                told.append(error_frame(error, frame) | ({"view": entry["view"]} if isinstance(entry, dict) else {}))
+                view = entry.get("view") if isinstance(entry, dict) else None
+                told.append(error_frame(error, frame) | ({"view": view} if isinstance(view, str) else {}))
             else:
                 told += changed
-                views.append(view)
+                views.append(followed)
         return [*told, {"type": "stash.subscribed", **ref_of(frame), "views": views}]
 
     def _subscribe(self, entry: object) -> tuple[Frame, list[Frame]]:
@@ -132,11 +136,10 @@ class Browser:
         tabs = ["", name.tab] if name.tab else [""]
         return {row.tab: row for row in stash.rows(name.view, tabs, name.vsn)}
 
-    def look(self, name: SliceName) -> tuple[Row | None, list[str] | None]:
-        """A slice as it is now, and the keys of it that the browser may see."""
-        access = access_to(name.view)
-        rows = self._stash(access).rows(name.view, [name.tab], name.vsn)
-        return (rows[0] if rows else None), access.keys_of(name.tab, name.tab)
+    def look(self, name: SliceName) -> Row | None:
+        """A slice as it is now."""
+        rows = self._stash(access_to(name.view)).rows(name.view, [name.tab], name.vsn)
+        return rows[0] if rows else None
 
     def save(self, frame: Frame) -> list[Frame]:
         """`stash.saved`. Raises `AccessRefused`, `InvalidValue`, `Conflict` (the life that `base` names is gone)."""
@@ -185,15 +188,41 @@ class Browser:
     def clear(self, frame: Frame) -> list[Frame]:
         """`stash.cleared`: what the browser may write in this slice is gone, and with it the slice's life."""
         access, name = _addressed(frame)
-        keys = access.keys_of(name.tab, name.tab)
-        stash, life = self._stash(access), _base_life(frame)
-        row, _keys = self.look(name)
-        if row is not None and life in (None, row.life):
-            left = {} if keys is None else {key: value for key, value in row.data.items() if key not in keys}
-            stash.remove(view=name.view, tabs=[name.tab], vsn=name.vsn, life=row.life)
-            if left:  # the server's own keys, which only stand beside the browser's
-                stash.write(name.view, name.vsn, {name.tab: left}, under=True)
+        keys, life = access.keys_of(name.tab, name.tab), _base_life(frame)
+        row = self.look(name)
+        while row is not None and life in (None, row.life) and not self._clear(access, name, row, keys):
+            row = self.look(name)  # somebody wrote meanwhile
         return [{"type": "stash.cleared", **ref_of(frame), **_told(name, row.life if row else (life or ""))}]
+
+    def _clear(self, access: Access, name: SliceName, row: Row, keys: Sequence[str] | None) -> bool:
+        """Remove the slice as it was read, but for the server's own keys; False where it is another by now."""
+        stash = self._stash(access)
+        left = {} if keys is None else {key: value for key, value in row.data.items() if key not in keys}
+        if not left and keys is None:
+            stash.remove(view=name.view, tabs=[name.tab], vsn=name.vsn, life=row.life)
+            return True
+        place = Place(stash.ensure(), name.view, name.vsn)
+        limit = stash.slice_limit if access.stash_class is None else access.stash_class.slice_limit
+
+        def work(connection: BaseDatabaseWrapper, statements: Statements) -> bool:
+            with transaction.atomic(using=connection.alias):
+                found = StashSlice.objects.using(connection.alias).filter(
+                    owner=place.owner.hash,
+                    view_hash=place.view_hash,
+                    tab_hash=text_hash(name.tab),
+                    vsn=name.vsn,
+                    life=row.life,
+                    revision=row.revision,
+                )
+                if not found.delete()[0]:
+                    return False
+                announce.removed(connection.alias, place.owner, [Removed(name.view, name.tab, name.vsn, row.life)])
+                if left:
+                    write = judged_write(name.tab, left, limit)
+                    announce.written(connection.alias, place, statements.merge(connection, place, [write], limit))
+            return True
+
+        return run(work, limit)
 
     def _stash(self, access: Access) -> StashSession:
         return self._user if access.stash_class is not None and access.stash_class.owner == "user" else self._session
@@ -225,7 +254,8 @@ def cleared_frame(name: SliceName, life: str) -> Frame:
 
 def _addressed(entry: Mapping[str, JSON]) -> tuple[Access, SliceName]:
     """The slice that a frame, or an entry of its views, is about, and what may be done with it."""
-    view, tab, vsn = entry.get("view"), entry.get("tab") or "", entry.get("vsn")
+    view, tab, vsn = entry.get("view"), entry.get("tab"), entry.get("vsn")
+    tab = "" if tab is None else tab
     try:
         check_names(view, tab, vsn)
     except InvalidValue as error:
@@ -259,7 +289,7 @@ def _base_life(frame: Frame) -> str | None:
     if base is None:
         return None
     life = base.get("life") if isinstance(base, dict) else 0
-    if life is not None and not isinstance(life, str):
+    if life is not None and not (isinstance(life, str) and (life.isascii() and life.isprintable())):
         raise FrameError("bad_frame", _("“base” is an object with the life and revision last seen."))
     return life or None
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from syncsessions import doorbell
 from syncsessions.exceptions import StoreUnavailable
-from syncsessions.json_values import JSON
+from syncsessions.json_values import JSON, judge
 from syncsessions.stash import announce
 from syncsessions.stash.view import Recovery, ViewStash
 
@@ -27,7 +27,7 @@ class StashConsumerMixin:
     scope: dict[str, Any]
     channel_layer: Any
     channel_name: str
-    _stash_values: dict[str, JSON]
+    _stash_values: dict[str, JSON] = {}
 
     @cached_property
     def stash(self) -> ViewStash:
@@ -51,6 +51,8 @@ class StashConsumerMixin:
         except StoreUnavailable:
             logger.exception("The stash did not take a write; the socket goes on without it")
             return False
+        saved, _text = judge({key: values[key] for key in values if key in self.stash.lifetimes}, lambda error: None)
+        self._stash_values = {**self._stash_values, **saved}
         return True
 
     async def reset_stash(self) -> bool:
@@ -60,6 +62,7 @@ class StashConsumerMixin:
         except StoreUnavailable:
             logger.exception("The stash could not be removed; the socket goes on")
             return False
+        self._stash_values = {}
         return True
 
     async def stash_changed(self, values: dict[str, JSON]) -> None:

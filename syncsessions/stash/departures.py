@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.contrib.auth.signals import user_logged_out
 from django.db.models.signals import post_delete
@@ -12,16 +13,19 @@ from django.db.models.signals import post_delete
 from syncsessions.commit import after_commit
 from syncsessions.exceptions import SyncSessionsError
 from syncsessions.stash.owners import owner_of_user
-from syncsessions.stash.page import spare_the_transaction
 from syncsessions.stash.session import StashSession
-from syncsessions.stash.sql import database_alias
+from syncsessions.stash.sql import database_alias, spare_the_transaction
 
 logger = logging.getLogger("syncsessions.stash")
 
 
 def watch() -> None:
     user_logged_out.connect(_purge_session, dispatch_uid="syncsessions.stash")
-    post_delete.connect(_purge_user, sender=get_user_model(), dispatch_uid="syncsessions.stash")
+    user_model = get_user_model()
+    # A user who is removed through a proxy sends the signal as the proxy. No sender at all would slow every delete.
+    for model in [user_model, *apps.get_models()]:
+        if issubclass(model, user_model) and model._meta.concrete_model is user_model:
+            post_delete.connect(_purge_user, sender=model, dispatch_uid="syncsessions.stash")
 
 
 def _purge_session(*, request: Any, **kwargs: object) -> None:

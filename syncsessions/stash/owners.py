@@ -54,7 +54,19 @@ class SessionOwner:
 
 
 class SocketOwner(SessionOwner):
-    """The browser session behind a socket's scope; a socket cannot start one, for it cannot set a cookie."""
+    """The browser session behind a socket's scope; a socket cannot start one, for it cannot set a cookie.
+
+    `given` is the scope's own word for its id, of which the Django session may know what older secret keys made.
+    """
+
+    def __init__(self, session: session_id.Session, given: str | None = None) -> None:
+        super().__init__(session)
+        self._given = given
+
+    def peek(self) -> Owner | None:
+        if self._given is None or self._given == session_id.peek(self._session):
+            return super().peek()
+        return owner_of_session(self._given)
 
     def ensure(self) -> Owner:
         owner = self.peek()
@@ -112,8 +124,7 @@ def request_owner(request: Any) -> OwnerSource:
 
 
 def scope_owner(scope: Mapping[str, Any]) -> OwnerSource:
-    found = scope.get("session_id")
-    if found:
+    found, session = scope.get("session_id"), scope.get("session")
+    if found and (session is None or not settings.SECRET_KEY_FALLBACKS):
         return KnownOwner(owner_of_session(str(found)))
-    session = scope.get("session")
-    return NoOwner() if session is None else SocketOwner(session)
+    return NoOwner() if session is None else SocketOwner(session, str(found) if found else None)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property, wraps
 from inspect import iscoroutinefunction
 from typing import Any, TypeVar
 
-from django.db import connections
 from django.http import HttpRequest, HttpResponseBase
 
 from syncsessions.exceptions import StoreUnavailable
 from syncsessions.json_values import JSON
-from syncsessions.stash.sql import database_alias
+from syncsessions.stash.sql import spare_the_transaction
 from syncsessions.stash.view import Recovery, ViewStash
 
 logger = logging.getLogger("syncsessions.stash")
@@ -44,8 +42,7 @@ class StashViewMixin:
     @cached_property
     def recovery(self) -> Recovery:
         """What the stash holds, asked for once. In an async view, `await self.arecover_stash()` before it is needed."""
-        with spare_the_transaction():
-            return self.stash.recover(reconnected=bool(self.stash.tab))
+        return self.stash.recover(reconnected=bool(self.stash.tab))
 
     async def arecover_stash(self) -> Recovery:
         if "recovery" not in self.__dict__:
@@ -96,14 +93,6 @@ def stashed(stash_class: type[ViewStash]) -> Callable[[View], View]:
         return with_stash  # type: ignore[return-value]
 
     return decorate
-
-
-def spare_the_transaction() -> AbstractContextManager[object]:
-    """Inside a caller's `atomic` a savepoint, so that PostgreSQL lets the page go on after a failure."""
-    from django.db import transaction
-
-    alias = database_alias()
-    return transaction.atomic(using=alias) if connections[alias].in_atomic_block else nullcontext()
 
 
 def _logged(write: Callable[[], None]) -> bool:

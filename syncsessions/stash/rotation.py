@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 
 from django.db import IntegrityError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from syncsessions import session_id
+from syncsessions.exceptions import SyncSessionsError
 from syncsessions.stash.models import StashSlice
-from syncsessions.stash.rows import Owner, Place, Write
-from syncsessions.stash.sql import new_life, run
+from syncsessions.stash.owners import owner_of_session
+from syncsessions.stash.rows import SLICE_LIMIT, Owner, Place, Write
+from syncsessions.stash.sql import new_life, run, spare_the_transaction
 from syncsessions.stash.sql.base import Statements, TooLarge
+
+logger = logging.getLogger("syncsessions.stash")
+
+
+def watch() -> None:
+    session_id.on_first_kept(_adopt_derived)
 
 
 def adopt(owner: Owner, limit: int) -> None:
@@ -38,3 +48,12 @@ def _join(connection: BaseDatabaseWrapper, statements: Statements, owner: Owner,
             statements.merge(connection, Place(owner, row.view, row.vsn), [write], limit)
         except TooLarge:
             return
+
+
+def _adopt_derived(text: str, former_ids: list[str | None]) -> None:
+    """An id that derived from the session's key so far: what stands under what older keys made of it moves now."""
+    try:
+        with spare_the_transaction():
+            adopt(owner_of_session(text, former_ids), SLICE_LIMIT)
+    except SyncSessionsError:
+        logger.exception("A stash could not be moved to the present secret key")

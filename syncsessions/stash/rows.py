@@ -9,6 +9,9 @@ from typing import NamedTuple
 from syncsessions.digests import text_hash
 from syncsessions.json_values import JSON
 
+SLICE_LIMIT = 64 * 1024
+"""Bytes that a slice may have where nothing else is said."""
+
 
 class Slice(NamedTuple):
     """One view's stash as a reader sees it. `revision` counts its writes from 1."""

@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from asgiref.sync import sync_to_async
-from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from syncsessions import conf
 from syncsessions.digests import text_hash
@@ -20,8 +20,8 @@ from syncsessions.json_values import JSON, check_text, judge, size
 from syncsessions.stash import announce, owners
 from syncsessions.stash.models import StashSlice
 from syncsessions.stash.rotation import adopt
-from syncsessions.stash.rows import Owner, Place, Removed, Row, Slice, Write, Written
-from syncsessions.stash.sql import database_alias, new_life, run
+from syncsessions.stash.rows import SLICE_LIMIT, Owner, Place, Removed, Row, Slice, Write, Written
+from syncsessions.stash.sql import new_life, run
 from syncsessions.stash.sql.base import Statements
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("syncsessions.stash")
 
 VIEW_LENGTH = TAB_LENGTH = 200
+VIEW_NAME, TAB_ID = gettext_lazy("A view's name"), gettext_lazy("A tab's id")
 LARGEST_VSN = 2**31 - 1
 SEEN_GRAIN = timedelta(days=1)
 
@@ -42,7 +43,7 @@ class StashSession:
     same key the last one wins. Every method but the constructors may raise `StoreUnavailable`.
     """
 
-    slice_limit = 64 * 1024
+    slice_limit = SLICE_LIMIT
     """Bytes of JSON (UTF-8, as `json.dumps` writes it) that one slice may have."""
 
     def __init__(self, session_id: str) -> None:
@@ -163,12 +164,13 @@ class StashSession:
 
     def ensure(self) -> Owner:
         """Whose stash it is, a new browser session where there was none."""
-        # Asked again though it was seen: only this keeps a derived id inside the session's data.
+        # Asked again though it was seen: only this keeps a derived id inside the session's data, and after a logout
+        # the session is another one.
         owner = self._source.ensure()
-        if self._owner is None:
+        if self._owner is None or self._owner.hash != owner.hash:
             self._owner = owner
             self._adopt()
-        return self._owner
+        return owner
 
     def _adopt(self) -> None:
         if self._owner is not None and self._owner.former:
@@ -242,15 +244,11 @@ class StashSession:
 
         run(work)
 
-    def savepoint(self) -> transaction.Atomic:
-        """A block whose failure leaves the caller's transaction usable."""
-        return transaction.atomic(using=database_alias())
-
 
 def check_names(view: object, tab: object = "", vsn: object = None) -> None:
     """Raise `InvalidValue` unless these can name a slice."""
-    check_text(view, _("A view's name"), VIEW_LENGTH)
-    check_text(tab, _("A tab's id"), TAB_LENGTH)
+    check_text(view, VIEW_NAME, VIEW_LENGTH)
+    check_text(tab, TAB_ID, TAB_LENGTH)
     if vsn is not None and (isinstance(vsn, bool) or not isinstance(vsn, int) or not 0 <= vsn <= LARGEST_VSN):
         raise InvalidValue(_("A version (vsn) must be a whole number from 0 to %(most)d.") % {"most": LARGEST_VSN})
 

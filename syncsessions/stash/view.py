@@ -10,14 +10,14 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from asgiref.sync import sync_to_async
 
-from syncsessions.exceptions import SyncSessionsError
+from syncsessions.exceptions import InvalidValue, StoreUnavailable, SyncSessionsError
 from syncsessions.json_values import JSON
 from syncsessions.signals import emit, stash_recovered
 from syncsessions.stash import latest, owners
 from syncsessions.stash.knowledge import Knowledge
 from syncsessions.stash.rows import Row
-from syncsessions.stash.session import StashSession
-from syncsessions.stash.sql import database_alias
+from syncsessions.stash.session import StashSession, check_names
+from syncsessions.stash.sql import database_alias, spare_the_transaction
 
 logger = logging.getLogger("syncsessions.stash")
 
@@ -85,11 +85,15 @@ class ViewStash:
 
     @classmethod
     def for_request(cls, request: Any, tab: str | None = None) -> Self:
-        """The stash of this request's browser session (or user). The tab's id: `tab`, else the module's header."""
+        """The stash of this request's browser session (or user). The tab's id: `tab`, else the module's header.
+
+        An id that cannot be a tab's counts as none: it is the client's word.
+        """
         source = owners.request_owner(request)
         if cls.owner == "user":
             source = owners.UserOwner(lambda: getattr(request, "user", None))
-        return cls(StashSession._of(source), tab or request.headers.get(TAB_HEADER))
+        tab = tab or request.headers.get(TAB_HEADER)
+        return cls(StashSession._of(source), tab if _can_be_tab(tab) else None)
 
     @classmethod
     def for_scope(cls, scope: Mapping[str, Any], tab: str | None = None) -> Self:
@@ -110,7 +114,8 @@ class ViewStash:
         """
         started = time.perf_counter() if stash_recovered.receivers else 0.0
         try:
-            found = self._recover(reconnected)
+            with spare_the_transaction():
+                found = self._recover(reconnected)
         except SyncSessionsError:
             logger.exception("The stash of %s could not be recovered", self.view)
             found = Recovery("error", {})
@@ -139,6 +144,7 @@ class ViewStash:
         """Remove this page's stash, all versions of it; other tabs keep their RECONNECT keys."""
         self.session.remove(view=self.view, tabs=self._tabs())
         self._known.clear()
+        self._kept_back = False
 
     async def arecover(self, reconnected: bool = False) -> Recovery:
         return await sync_to_async(self.recover)(reconnected)
@@ -214,18 +220,19 @@ class ViewStash:
         for row in sorted(rows, key=lambda row: row.tab):
             if row.vsn == old_vsn:
                 data |= row.data
+        by_tab: dict[str, dict[str, JSON]] = {}
         try:
-            migrated = self.migrate(old_vsn, data)
-        except Exception as error:
+            for key, value in (self.migrate(old_vsn, data) or {}).items():
+                if key in self.lifetimes and self.tab_of(key) not in own:
+                    by_tab.setdefault(self.tab_of(key), {})[key] = value
+            if by_tab:
+                # Under what is there: another request may have carried over and saved since the rows were read.
+                self.session.write(self.view, self.vsn, by_tab, limit=self.slice_limit, under=True)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # of the project's code, or a result that cannot be stored
             self._kept_back = True
             raise NotCarriedOver(old_vsn) from error
-        by_tab: dict[str, dict[str, JSON]] = {}
-        for key, value in (migrated or {}).items():
-            if key in self.lifetimes and self.tab_of(key) not in own:
-                by_tab.setdefault(self.tab_of(key), {})[key] = value
-        if by_tab:
-            # Under what is there: another request may have carried over and saved since the rows were read.
-            self.session.write(self.view, self.vsn, by_tab, limit=self.slice_limit, under=True)
         return bool(by_tab)
 
     def _write(self, changed: Mapping[str, Mapping[str, JSON]]) -> None:
@@ -259,6 +266,14 @@ class ViewStash:
 
     def _tabs(self) -> list[str]:
         return ["", self.tab] if self.tab else [""]
+
+
+def _can_be_tab(tab: str | None) -> bool:
+    try:
+        check_names("", tab or "")
+    except InvalidValue:
+        return False
+    return True
 
 
 class NotCarriedOver(Exception):

@@ -192,3 +192,12 @@ async def test_two_first_saves_of_a_browser_without_a_cookie_end_in_one_session(
     await field(page, "draft")("one")
     await field(page, "name")("other")
     assert list(slices(server).values()) == [{"draft": "one", "name": "other"}]
+
+
+async def test_a_tab_that_was_there_before_the_session_follows_too(context: BrowserContext, page: Page) -> None:
+    other = await context.new_page()
+    await asyncio.gather(open_page(page), open_page(other))
+    await write(page, "draft", "the first save of all")
+    await field(other, "draft")("the first save of all")
+    await write(other, "name", "and back")
+    await field(page, "name")("and back")

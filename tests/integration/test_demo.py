@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from project.demo import catalogue, samples
 from project.demo.csp import POLICY
-from project.demo.forms import FiltersForm
+from project.demo.forms import ChoiceForm, FiltersForm
 from project.demo.models import Order
 from project.demo.order import form_data
 from syncsessions.stash import StashSession
@@ -172,6 +172,14 @@ def test_whatever_a_browser_stashed_no_page_breaks(client: Client, value: Any) -
 def test_form_data_is_what_the_form_could_send() -> None:
     stashed = {"q": "x", "max_price": 300, "sort": True, "in_stock": True, "category": ["cards", 1], "other": "y"}
     assert form_data(FiltersForm, stashed) == {"q": "x", "max_price": "300", "in_stock": True, "category": ["cards"]}
+
+
+def test_what_is_not_stashed_stands_where_it_began(client: Client) -> None:
+    client.get(reverse("demo:order"), {"category": ["cards"]})
+    stash_of(client).drop("demo.order.filters", ["max_price", "in_stock", "sort"])
+    page = client.get(reverse("demo:order"))
+    assert re.search(r'name="max_price"\s+value="400"', page.content.decode())
+    assert form_data(ChoiceForm, {"product": "coasters"}) == {"product": "coasters", "quantity": "1"}
 
 
 def test_thanks_are_only_for_who_ordered(client: Client) -> None:

@@ -347,7 +347,8 @@ def test_forever_waits_for_an_hour_but_not_with_its_end(database: str) -> None:
 
 
 def test_forever_outlasts_a_database_that_is_away(tmp_path: Any) -> None:
-    with running("default", "--forever", "--every", "0.05", TEST_SQLITE_NAME=str(tmp_path / "no" / "file")) as process:
+    nowhere = str(tmp_path / "no" / "file")
+    with running("default", "--forever", "--every", "0.05", TEST_NAME_DEFAULT=nowhere) as process:
         assert process.stderr is not None
         for _round in range(2):
             assert "does not answer" in process.stderr.readline()

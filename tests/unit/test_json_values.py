@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncsessions.exceptions import InvalidValue
-from syncsessions.json_values import MAX_DEPTH, check_text, encode, fingerprint, judge, size
+from syncsessions.json_values import MAX_DEPTH, check_text, depth, encode, fingerprint, judge, size
 
 
 class Text(str):
@@ -160,6 +160,11 @@ def test_the_deepest_that_is_taken() -> None:
         judge({"deep": nested(MAX_DEPTH)})
     wide = [[] for _ in range(5 * MAX_DEPTH)]
     assert judge({"wide": wide})[0] == {"wide": wide}
+
+
+def test_depth() -> None:
+    found = [depth(value) for value in (1, "[", [], {}, [1], [[], [[1]]], {"a": [{"b": 1}], "c": 1})]
+    assert found == [0, 0, 1, 1, 1, 3, 3]
 
 
 def test_skip_leaves_out_what_is_wrong_and_hands_it_on() -> None:

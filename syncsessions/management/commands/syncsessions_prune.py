@@ -8,6 +8,7 @@ from collections.abc import Callable
 from threading import Event
 from typing import Any
 
+from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, close_old_connections
 from django.utils.translation import gettext as _
@@ -43,6 +44,7 @@ class Command(BaseCommand):
         "Removes stash slices that nobody has seen for SYNCSESSIONS['STASH_TTL'] seconds, and superseded versions "
         "that nobody has seen for a week. Run it now and then, or once with --forever."
     )
+    requires_system_checks = [Tags.compatibility]  # our settings; the models' ask the database
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="Only tell how many slices would be removed.")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
-from django.db import Error, connections, router
+from django.db import Error, connections, router, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.translation import gettext as _
 
@@ -18,7 +19,7 @@ from syncsessions.stash.sql.mysql import MySQL
 from syncsessions.stash.sql.postgresql import PostgreSQL
 from syncsessions.stash.sql.sqlite import SQLite
 
-__all__ = ["VENDORS", "database_alias", "new_life", "run"]
+__all__ = ["VENDORS", "database_alias", "new_life", "run", "spare_the_transaction"]
 
 VENDORS: dict[str, Statements] = {"sqlite": SQLite(), "postgresql": PostgreSQL(), "mysql": MySQL()}
 RETRY_FOR = 20.0  # seconds
@@ -50,9 +51,24 @@ def run(work: Callable[[BaseDatabaseWrapper, Statements], Result], limit: int = 
             now = time.monotonic()
             until = until or now + RETRY_FOR
             if connection.in_atomic_block or now > until or not _will_pass(error):
-                connection.close_if_unusable_or_obsolete()
+                if connection.autocommit:  # else Django would close it, and a caller's transaction with it
+                    connection.close_if_unusable_or_obsolete()
                 raise StoreUnavailable from error
         time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - spreads the rivals, decides nothing
+
+
+@contextmanager
+def spare_the_transaction() -> Iterator[None]:
+    """Inside a caller's `atomic` a savepoint, so that PostgreSQL lets the page go on after a failure."""
+    alias = database_alias()
+    if not connections[alias].in_atomic_block:
+        yield
+        return
+    try:
+        with transaction.atomic(using=alias):
+            yield
+    except Error as error:  # the savepoint's own
+        raise StoreUnavailable from error
 
 
 def _will_pass(error: Error) -> bool:

@@ -11,9 +11,11 @@ from typing import Any
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from syncsessions.digests import text_hash
-from syncsessions.json_values import encode, size
+from syncsessions.exceptions import InvalidValue
+from syncsessions.json_values import depth, encode, size
 from syncsessions.stash.models import StashSlice
 from syncsessions.stash.rows import Owner, Place, Removed, Write, Written
 from syncsessions.stash.sql.base import COLUMNS, KEY, Statements, TooLarge, key_params, new_life, removal, row_params
@@ -22,6 +24,8 @@ TABLE = f"`{StashSlice._meta.db_table}`"
 NAMES = ", ".join(f"`{name}`" for name in COLUMNS)
 WHERE_KEY = " AND ".join(f"{name} = %s" for name in KEY)
 LOCK_WAIT = 10  # seconds
+MARIADB_DEPTH, MYSQL_DEPTH = 31, 99
+"""Objects and lists inside each other that the server takes."""
 
 
 class MySQL(Statements):
@@ -67,7 +71,7 @@ class MySQL(Statements):
                 return Written(write.tab, 1, write.life)
             written = self._update(connection, cursor, place, write, limit, under=under)
         if written is None:  # removed between the two
-            return self._merge_one(connection, cursor, place, write._replace(life=new_life()), limit)
+            return self._merge_one(connection, cursor, place, write._replace(life=new_life()), limit, under)
         return written
 
     def _update(
@@ -80,6 +84,7 @@ class MySQL(Statements):
         life: str | None = None,
         under: bool = False,
     ) -> Written | None:
+        _check_depth(connection, write)
         cursor.execute(
             f"SELECT id, data, revision, life FROM {TABLE} WHERE {WHERE_KEY} FOR UPDATE", key_params(place, write.tab)
         )
@@ -144,6 +149,16 @@ class MySQL(Statements):
                 marks = ", ".join(["%s"] * len(rows))
                 cursor.execute(f"DELETE FROM {TABLE} WHERE id IN ({marks})", [row[0] for row in rows])
         return [Removed(*row[1:]) for row in rows]
+
+
+def _check_depth(connection: BaseDatabaseWrapper, write: Write) -> None:
+    most = MARIADB_DEPTH if getattr(connection, "mysql_is_mariadb", False) else MYSQL_DEPTH
+    if write.text.count("[") + write.text.count("{") <= most:
+        return
+    for key, value in json.loads(write.text).items():
+        if depth(value) >= most:
+            message = _("“%(key)s” cannot be stored: this database takes %(most)d levels of nesting.")
+            raise InvalidValue(message % {"key": key, "most": most}, key=key)
 
 
 def _now(connection: BaseDatabaseWrapper) -> str:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.dispatch import receiver
-from django.utils import timezone
 
-from syncsessions.json_values import encode, size
+from syncsessions.json_values import decode, encode, size
 from syncsessions.stash.rows import Owner, Place, Write, Written
 from syncsessions.stash.sql.base import TooLarge
 from syncsessions.stash.sql.upserting import Dialect, Upserting
@@ -75,7 +75,7 @@ class SQLite(Upserting):
 
 
 def merge(stored: str, changes: str, limit: int) -> str | None:
-    merged = encode({**json.loads(stored), **json.loads(changes)})
+    merged = encode({**decode(stored), **decode(changes)})
     return merged if size(merged) <= limit else None
 
 
@@ -96,7 +96,7 @@ def add_functions(*, connection: Any, **kwargs: object) -> None:
 
     def now() -> str:
         # SQLite's own clock ticks in milliseconds, too coarse to tell which of two slices was written last.
-        return str(connection.ops.adapt_datetimefield_value(timezone.now()))
+        return str(datetime.now(connection.timezone).replace(tzinfo=None))
 
     add = connection.connection.create_function
     add("syncsessions_merge", 3, merge, deterministic=True)

@@ -185,6 +185,8 @@ async function post(frame, { keepalive = false } = {}) {
 }
 
 let sessionKnown = false;
+const otherTabs = new BroadcastChannel("syncsessions");
+otherTabs.onmessage = () => socket.state === "refused" && socket.open(); // another tab's save has made the session
 
 /** A browser without a session makes one by its first save: until that is done, no other save is sent, in any tab. */
 async function postSave(frame) {
@@ -192,6 +194,7 @@ async function postSave(frame) {
   return navigator.locks.request("syncsessions.first-save", async () => {
     const answer = await post(frame);
     sessionKnown = answer.type === "stash.saved";
+    if (sessionKnown) otherTabs.postMessage("session");
     return answer;
   });
 }
@@ -221,6 +224,9 @@ class View extends EventTarget {
   get data() {
     return Object.assign({}, ...[...this.#slices.values()].map((slice) => slice.data), this.#sending, this.#pending);
   }
+
+  /** The revision of the session's slice as this page knows it; 0 where there is none. */
+  get revision() { return this.#slices.get("")?.revision ?? 0; }
 
   get unsaved() { return { ...this.#sending, ...this.#pending }; }
 
@@ -515,16 +521,18 @@ class BoundForm {
     const { data } = this.view;
     const fields = this.#fields();
     const filled = keys.filter((key) => fields.has(key) && !same(readField(fields.get(key)), data[key]));
-    this.#write(filled, (key) => writeField(fields.get(key), data[key]));
-    if (filled.length) this.form.dispatchEvent(new CustomEvent("syncsessions:filled", { bubbles: true, detail: { keys: filled } }));
+    this.#write("syncsessions:filled", filled, (key) => writeField(fields.get(key), data[key]));
   }
 
   #empty(keys) {
     const fields = this.#fields();
-    this.#write(keys.filter((key) => fields.has(key)), (key) => resetField(fields.get(key), this.#fromStash.has(key)));
+    const emptied = keys.filter((key) => fields.has(key));
+    this.#write("syncsessions:cleared", emptied, (key) => resetField(fields.get(key), this.#fromStash.has(key)));
   }
 
-  #write(keys, write) {
+  #write(event, keys, write) {
+    this.#show();
+    if (!keys.length) return;
     this.#filling = true;
     for (const key of keys) {
       const element = write(key);
@@ -532,6 +540,7 @@ class BoundForm {
       element?.dispatchEvent(new Event("change", { bubbles: true }));
     }
     this.#filling = false;
+    this.form.dispatchEvent(new CustomEvent(event, { bubbles: true, detail: { keys } }));
   }
 
   /** The fields that are kept: name -> elements. */
@@ -552,7 +561,10 @@ class BoundForm {
     return element.closest("[data-syncsessions-skip]") === null;
   }
 
-  #show() { this.form.dataset.syncsessionsState = this.view.state; }
+  #show() {
+    this.form.dataset.syncsessionsState = this.view.state;
+    this.form.dataset.syncsessionsRevision = this.view.revision;
+  }
 }
 
 function readField(elements) {
@@ -592,6 +604,7 @@ function resetField(elements, toNothing) {
       for (const option of element.options) option.selected = !toNothing && option.defaultSelected;
       if (element.selectedIndex < 0 && !element.multiple) element.selectedIndex = 0;
     } else if (["radio", "checkbox"].includes(element.type)) element.checked = !toNothing && element.defaultChecked;
+    else if (["range", "color"].includes(element.type)) element.value = element.defaultValue; // they know no nothing
     else element.value = toNothing ? "" : element.defaultValue;
   }
   return elements[0];

@@ -39,7 +39,17 @@ function followFilters(form) {
     const focused = old.contains(document.activeElement) ? document.activeElement.value : null;
     for (const radio of found.querySelectorAll("input")) radio.checked = radio.value === picked;
     old.replaceChildren(...found.childNodes);
+    document.getElementById("count").textContent = page.getElementById("count").textContent;
     if (focused) old.querySelector(`input[value="${CSS.escape(focused)}"]`)?.focus();
+    if (!changed) placeRanges(page);
+  }
+
+  // A range that was emptied, after an order in another tab, stands in its middle; the server knows where it begins.
+  function placeRanges(page) {
+    for (const range of form.querySelectorAll("input[type=range]")) {
+      range.value = page.getElementById(range.id).value;
+      range.dispatchEvent(new Event("input")); // for its output alone: it does not bubble up to be saved
+    }
   }
 
   form.addEventListener("input", () => { changed = true; setTimeout(refresh); });

@@ -1,0 +1,34 @@
+"""The benchmarks' command: a table to read and JSON to keep. How fast anything is, no test decides."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_it_prints_a_table_and_writes_json(database: str, tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    command = [sys.executable, "-m", "tests.benchmarks", "--database", database, "--folder", str(tmp_path)]
+    done = subprocess.run(
+        [*command, "--rounds", "1", "--pairs", "1", "--json", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "request.session: load, set, save" in done.stdout
+    (run,) = json.loads(file.read_text())["runs"]
+    assert run["database"]["vendor"] == database
+    assert set(run["ratios"]) == {"upsert", "session"}
+    assert {each["name"].split(",")[0] for each in run["writes"]} >= {"merge", "hand-written upsert", "update_or_create"}
+    assert all(each["seconds"] > 0 for each in run["writes"] + run["around"])
+    assert all(each["stash"] == 0 for each in run["lost_writes"])
