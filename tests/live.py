@@ -1,9 +1,9 @@
 """A real server for the tests: daphne or uvicorn in a process of its own, on a database file that survives it.
 
-    with LiveServer("daphne") as server:
-        ...server.url, server.ws_url...
-        server.kill()
-        server.start()
+with LiveServer("daphne") as server:
+    ...server.url, server.ws_url...
+    server.kill()
+    server.start()
 """
 
 from __future__ import annotations

@@ -19,11 +19,46 @@ from django.urls import path
 
 from syncsessions.consumers.stash import StashConsumer
 from syncsessions.middleware import SessionIdScopeMiddleware
-from syncsessions.stash import StashSession
+from syncsessions.stash import RECONNECT, SESSION, StashSession, ViewStash
+from syncsessions.stash.models import StashSlice
 
 DEADLINE = 10.0  # seconds that a test waits for what must come
 
 Frame = dict[str, Any]
+NOTE = "demo.note"
+"""A view that the project lists in STASH_CLIENT_VIEWS."""
+
+
+class MixedStash(ViewStash):
+    view = "tests.socket.mixed"
+    vsn = 2
+    keys = {"theme": SESSION, "draft": RECONNECT, "secret": SESSION, "scratch": RECONNECT}
+    client_keys = ["theme", "draft"]
+
+
+class ServerStash(ViewStash):
+    view = "tests.socket.server"
+    keys = ["anything"]
+
+
+class PersonStash(ViewStash):
+    view = "tests.socket.person"
+    keys = ["colour"]
+    client_keys = "__all__"
+    owner = "user"
+
+
+class MovedStash(ViewStash):
+    view = "tests.socket.moved"
+    vsn = 2
+    keys = ["name"]
+    client_keys = "__all__"
+
+    def migrate(self, old_vsn: int, data: dict[str, Any]) -> dict[str, Any]:
+        return {"name": f"{data['first']} {data['last']}"}
+
+
+MIXED, PERSON, MOVED = MixedStash.view, PersonStash.view, MovedStash.view
 
 
 def application(consumer: type[StashConsumer] = StashConsumer) -> Any:
@@ -54,6 +89,14 @@ def stash_of(key: str) -> StashSession:
 @database_sync_to_async
 def in_thread(work: Callable[[], Any]) -> Any:
     return work()
+
+
+def slices(key: str, view: str) -> dict[str, Any]:
+    """All that is stored for a view, by tab and vsn, read from the table itself."""
+    owner = stash_of(key).peek()
+    assert owner is not None
+    rows = StashSlice.objects.filter(owner=owner.hash, view=view)
+    return {(row.tab, row.vsn): row.data for row in rows}
 
 
 class Page:

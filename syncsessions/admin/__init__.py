@@ -1,5 +1,5 @@
-"""The admin's pages, a module for each room."""
+"""The admin's pages."""
 
-from syncsessions.admin import stash
+from syncsessions.admin import sessions, slices
 
-__all__ = ["stash"]
+__all__ = ["sessions", "slices"]

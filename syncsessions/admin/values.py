@@ -1,4 +1,4 @@
-"""Stored values for reading."""
+"""Values and numbers for reading."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import json
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from syncsessions.json_values import JSON
+
+TAB_SHOWN = 8
 
 
 def pretty(data: JSON, most: int | None = None) -> SafeString:
@@ -22,3 +25,11 @@ def pretty(data: JSON, most: int | None = None) -> SafeString:
             cut,
         )
     return format_html('<pre class="syncsessions-json" dir="ltr">{}</pre>', text)
+
+
+def slices_of(count: int) -> str:
+    return ngettext("%(count)d slice", "%(count)d slices", count) % {"count": count}
+
+
+def sessions_of(count: int) -> str:
+    return ngettext("%(count)d stash session", "%(count)d stash sessions", count) % {"count": count}

@@ -36,8 +36,11 @@ class StashConsumer(BaseConsumer):
             # Before the slices are read: what is written meanwhile rings, and is read again.
             for owner in await database_sync_to_async(self.browser.owners)():
                 await self.line.join(announce.group(owner))
-        for answer in await database_sync_to_async(self.browser.answer)(frame):
-            await self._note(answer)
+        answers = await database_sync_to_async(self.browser.answer)(frame)
+        if answers[-1]["type"] == "stash.subscribed":
+            self._follow(answers[-1])
+        for answer in answers:
+            self._note(answer)
             await self.send_frame(answer)
             if answer["type"] == "stash.saved":
                 await self._fill_gap(answer)
@@ -81,16 +84,17 @@ class StashConsumer(BaseConsumer):
         self.seen[name] = Seen()
         await self.send_frame(cleared_frame(name, life))
 
-    async def _note(self, answer: Frame) -> None:
+    def _follow(self, subscribed: Frame) -> None:
+        for view in subscribed["views"]:
+            for part in view["slices"]:
+                name = SliceName(view["view"], view["vsn"], part["tab"])
+                if name in self.seen or len(self.seen) < MOST_SUBSCRIBED:
+                    self.seen.setdefault(name, Seen())
+                    self.keys[name] = part["keys"]
+
+    def _note(self, answer: Frame) -> None:
         """Remember what the answer lets the page know."""
-        if answer["type"] == "stash.subscribed":
-            for view in answer["views"]:
-                for part in view["slices"]:
-                    name = SliceName(view["view"], view["vsn"], part["tab"])
-                    if name in self.seen or len(self.seen) < MOST_SUBSCRIBED:
-                        self.seen.setdefault(name, Seen())
-                        self.keys[name] = part["keys"]
-        elif answer["type"] == "stash.changed":
+        if answer["type"] == "stash.changed" and _name(answer) in self.seen:
             self.seen[_name(answer)] = Seen(answer["life"], answer["revision"])
         elif answer["type"] == "stash.cleared" and _name(answer) in self.seen:
             self.seen[_name(answer)] = Seen()

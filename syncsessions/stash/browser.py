@@ -197,10 +197,10 @@ class Browser:
     def _clear(self, access: Access, name: SliceName, row: Row, keys: Sequence[str] | None) -> bool:
         """Remove the slice as it was read, but for the server's own keys; False where it is another by now."""
         stash = self._stash(access)
-        left = {} if keys is None else {key: value for key, value in row.data.items() if key not in keys}
-        if not left and keys is None:
+        if keys is None:
             stash.remove(view=name.view, tabs=[name.tab], vsn=name.vsn, life=row.life)
             return True
+        left = {key: value for key, value in row.data.items() if key not in keys}
         place = Place(stash.ensure(), name.view, name.vsn)
         limit = stash.slice_limit if access.stash_class is None else access.stash_class.slice_limit
 
@@ -289,7 +289,7 @@ def _base_life(frame: Frame) -> str | None:
     if base is None:
         return None
     life = base.get("life") if isinstance(base, dict) else 0
-    if life is not None and not (isinstance(life, str) and (life.isascii() and life.isprintable())):
+    if life is not None and not (isinstance(life, str) and life.isascii() and life.isprintable()):
         raise FrameError("bad_frame", _("“base” is an object with the life and revision last seen."))
     return life or None
 

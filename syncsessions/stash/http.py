@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from django.db import transaction
+from collections.abc import Callable
+
+from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.request import UnreadablePostError
 from django.middleware.csrf import get_token
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
@@ -23,9 +26,16 @@ STATUS = {
 """HTTP status by error code; every other error is 400."""
 
 
+def _autocommit(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """No ATOMIC_REQUESTS for this view, on whichever database the stash is."""
+    for alias in connections:
+        view = transaction.non_atomic_requests(using=alias)(view)
+    return view
+
+
 @never_cache
 @require_http_methods(["GET", "POST"])
-@transaction.non_atomic_requests
+@_autocommit
 @csrf_protect
 def stash(request: HttpRequest) -> HttpResponse:
     """POST one frame, be answered the frame that the socket would send (subscribe: `{"frames": […]}`).
@@ -62,7 +72,10 @@ def _body(request: HttpRequest) -> str:
         length = 0
     if length > FRAME_LIMIT:
         raise FrameError("too_large", limit=FRAME_LIMIT)
-    raw = request.read(FRAME_LIMIT + 1)
+    try:
+        raw = request.read(FRAME_LIMIT + 1)
+    except UnreadablePostError:  # the client went away
+        raise FrameError("bad_frame") from None
     if len(raw) > FRAME_LIMIT:
         raise FrameError("too_large", limit=FRAME_LIMIT)
     try:

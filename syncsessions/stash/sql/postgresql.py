@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from syncsessions.stash.rows import Owner
-from syncsessions.stash.sql.upserting import TABLE, Dialect, Upserting
+from syncsessions.stash.sql.upserting import Dialect, Upserting
 
 MERGED = "{under} || {over}"
-UPDATED = f"{TABLE}.data || given.changes"
+UPDATED = "data || %s::jsonb"
 
 
 class PostgreSQL(Upserting):
@@ -21,8 +21,8 @@ class PostgreSQL(Upserting):
                 json="%s::jsonb",
                 merge=f"{MERGED} WHERE octet_length(({MERGED})::text) <= %s",
                 merge_or_fail=f"CASE WHEN octet_length(({MERGED})::text) <= %s THEN {MERGED} END",
-                update=f"{UPDATED} FROM (SELECT %s::jsonb AS changes, %s AS most) AS given "
-                f"WHERE octet_length(({UPDATED})::text) <= given.most",
+                update=f"{UPDATED} WHERE octet_length(({UPDATED})::text) <= %s",
+                changes_in_update=2,
                 without="data - %s::text[]",
                 has_any="data ?| %s::text[]",
             )

@@ -32,6 +32,7 @@ class SQLite(Upserting):
                 merge=MERGED,
                 merge_or_fail=MERGED,
                 update="syncsessions_merge(data, %s, %s) WHERE TRUE",
+                changes_in_update=1,
                 without="syncsessions_without(data, %s)",
                 has_any="syncsessions_has_any(data, %s)",
             )

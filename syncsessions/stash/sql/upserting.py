@@ -38,6 +38,8 @@ class Dialect(NamedTuple):
     """The same, failing where `merge` would pass a row over."""
     update: str
     """What follows `data = ` in an update, up to its WHERE and a first condition: takes the changes, then the limit."""
+    changes_in_update: int
+    """How often it takes the changes."""
     without: str
     """`data` without the keys of a parameter."""
     has_any: str
@@ -66,6 +68,7 @@ class Upserting(Statements):
             for order in (changes_over, changes_under)
         }
         self._update = f"UPDATE {TABLE} SET {touched}, data = {dialect.update} AND {WHERE_KEY}"
+        self._changes_in_update = dialect.changes_in_update
         self._told = told
         self._drop = (
             f"UPDATE {TABLE} SET {touched}, data = {dialect.without} WHERE {WHERE_SLICES} AND {dialect.has_any} "
@@ -121,7 +124,7 @@ class Upserting(Statements):
         if life is not None:
             at_life = "AND life = %s"
             which.append(life)
-        rows = _rows(connection, f"{self._update} {at_life} {self._told}", [write.text, limit, *which])
+        rows = _rows(connection, f"{self._update} {at_life} {self._told}", [*[write.text] * self._changes_in_update, limit, *which])
         if rows:
             return Written(*rows[0])
         if _rows(connection, f"SELECT 1 FROM {TABLE} WHERE {WHERE_KEY} {at_life}", which):
