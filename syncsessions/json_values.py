@@ -24,7 +24,7 @@ def _encoder() -> Callable[[Any], str]:
     make = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return encoder.encode
-    # Its arguments: no look-out for circles (they end as RecursionError), no indent, nothing sorted, no key skipped, no NaN.
+    # No look-out for circles (they end as RecursionError), no indent, nothing sorted, no key skipped, no NaN.
     chunks = make(None, encoder.default, json.encoder.encode_basestring, None, ": ", ", ", False, False, False)
     return lambda value: "".join(chunks(value, 0))
 

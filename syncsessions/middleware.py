@@ -67,8 +67,12 @@ def _with_session_id(request_class: type[HttpRequest]) -> type[HttpRequest]:
 
 
 def _keep_id_through_rotation(session: Any) -> None:
-    """Put an id that only derives from the session's key into its data before login gives it another key."""
+    """Put an id that only derives from the session's key into its data before login gives it another key.
+
+    Where login as somebody else flushes the session instead, remember whose sockets are to be told.
+    """
     cycle, acycle = session.cycle_key, session.acycle_key
+    flush, aflush = session.flush, session.aflush
 
     def keep() -> None:
         if session_id.peek(session) is not None:
@@ -82,4 +86,16 @@ def _keep_id_through_rotation(session: Any) -> None:
         await sync_to_async(keep)()
         await acycle()
 
+    def remember() -> None:
+        session.syncsessions_flushed = session_id.peek(session)
+
+    def flush_session() -> None:
+        remember()
+        flush()
+
+    async def aflush_session() -> None:
+        await sync_to_async(remember)()
+        await aflush()
+
     session.cycle_key, session.acycle_key = cycle_key, acycle_key
+    session.flush, session.aflush = flush_session, aflush_session

@@ -58,7 +58,7 @@ def former(session: Session) -> list[str | None]:
 
 
 def on_first_kept(adopt: Callable[[str, list[str | None]], None]) -> None:
-    """Have `adopt` told an id and its `former` ones as it is put into the session, from where on nobody can tell these."""
+    """Have `adopt` told an id and its `former` ones when it is put into the session: later nobody can tell these."""
     if adopt not in _adopters:
         _adopters.append(adopt)
 

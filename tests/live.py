@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import atexit
 import functools
+import http.cookiejar
+import json
 import os
 import shutil
 import signal
@@ -61,6 +63,10 @@ class LiveServer:
         return f"ws://127.0.0.1:{self.port}"
 
     @property
+    def running(self) -> bool:
+        return self._process is not None
+
+    @property
     def log(self) -> str:
         """What the server has printed, since its first start."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
@@ -104,6 +110,19 @@ class LiveServer:
         print(f"--- {self.server} on port {self.port}\n{self.log}")
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def new_session(self, view: str = "demo.note") -> str:
+        """A new browser: the Cookie header that it has after its first save by HTTP."""
+        cookies = http.cookiejar.CookieJar()
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
+        with browser.open(f"{self.url}/syncsessions/stash/?token", timeout=DEADLINE) as response:
+            token = json.load(response)["token"]
+        frame = json.dumps({"type": "stash.save", "view": view, "vsn": 1, "changes": {"first": True}})
+        headers = {"Content-Type": "application/json", "X-CSRFToken": token}
+        request = urllib.request.Request(f"{self.url}/syncsessions/stash/", frame.encode(), headers)
+        with browser.open(request, timeout=DEADLINE) as response:
+            assert json.load(response)["type"] == "stash.saved"
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in cookies)
+
     def _command(self) -> list[str]:
         if self.server == "daphne":
             options = ["daphne", "-b", "127.0.0.1", "-p", str(self.port)]
@@ -119,7 +138,7 @@ class LiveServer:
             return False
 
     def _end(self, sign: signal.Signals) -> None:
-        process, self._process = self._process, None
+        process = self._process
         assert process is not None, "it does not run"
         process.send_signal(sign)
         try:
@@ -127,6 +146,7 @@ class LiveServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(DEADLINE)
+        self._process = None
 
 
 def free_port() -> int:

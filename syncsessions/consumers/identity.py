@@ -88,8 +88,12 @@ def _tell_logout(*, request: Any, **kwargs: object) -> None:
 
 def _tell(request: Any, *, logged_out: bool) -> None:
     session = getattr(request, "session", None)
-    found = None if session is None else session_id.peek(session)
-    if session is None or found is None:
+    if session is None:
+        return
+    found = session_id.peek(session)
+    if found is None:  # a login as somebody else has flushed the session of who was there before
+        found, logged_out = getattr(session, "syncsessions_flushed", None), True
+    if found is None:
         return
     # At logout the session is flushed after this signal: whatever key a socket has, it is no longer good.
     key = "" if logged_out else key_digest(session.session_key)

@@ -19,6 +19,7 @@ class Line:
     def __init__(self, layer: Any, beat_every: float) -> None:
         self.layer = layer
         self.channel: str | None = None
+        self._naming = asyncio.Lock()
         self._groups: set[str] = set()
         self._beat_every = beat_every
         self._next_beat = asyncio.get_running_loop().time() + beat_every
@@ -90,16 +91,18 @@ class Line:
         return message
 
     async def _layer_message(self) -> dict[str, Any]:
-        if self.channel is None:
-            self.channel = await self.layer.new_channel()
-        message: dict[str, Any] = await self.layer.receive(self.channel)
+        message: dict[str, Any] = await self.layer.receive(await self._own_channel())
         return message
+
+    async def _own_channel(self) -> str:
+        async with self._naming:  # receiving and joining begin at the same time
+            if self.channel is None:
+                self.channel = await self.layer.new_channel()
+            return self.channel
 
     async def _add(self, group: str) -> None:
         async with asyncio.timeout(JOIN_TIMEOUT):
-            if self.channel is None:
-                self.channel = await self.layer.new_channel()
-            await self.layer.group_add(group, self.channel)
+            await self.layer.group_add(group, await self._own_channel())
 
     async def _restore(self) -> bool:
         self._retry_at = None

@@ -233,7 +233,7 @@ def access_to(view: str) -> Access:
     stash_class = declared.get(view)
     if stash_class is None and view not in conf.current().STASH_CLIENT_VIEWS:
         # Declarations mostly stand in views.py, which a worker that has only served sockets has not imported yet.
-        _ = get_resolver().url_patterns
+        list(get_resolver().url_patterns)
         stash_class = declared.get(view)
     listed = view in conf.current().STASH_CLIENT_VIEWS
     if stash_class is not None and stash_class.client_lifetimes():

@@ -23,7 +23,7 @@ DEADLINE = 30  # seconds
 
 
 class Case(NamedTuple):
-    """When the two requests wait for each other (before or after the view has read the state), and how long it works."""
+    """When the two requests wait for each other (before or after reading the state), and how long the view works."""
 
     name: str
     wait_after_reading: bool

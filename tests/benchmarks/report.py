@@ -39,8 +39,8 @@ def _run(run: dict[str, Any]) -> list[str]:
         lines += ["", *_table(heading, [(*_timing(each), f"{1 / each['ratio']:.2f}") for each in run["writes"]])]
         found = ratios(run)
         lines.append(
-            f"merge takes {found['upsert']:.2f} × the hand-written upsert (aim: at most {MOST_OF_UPSERT}); "
-            f"the session takes {found['session']:.1f} × merge (aim: at least {LEAST_OF_SESSION:.0f})"
+            f"merge takes {found['upsert']:.2f} times the hand-written upsert (aim: at most {MOST_OF_UPSERT}); "
+            f"the session takes {found['session']:.1f} times merge (aim: at least {LEAST_OF_SESSION:.0f})"
         )
         lines += ["", *_table(("around it", "µs", "per second"), [_timing(each) for each in run["around"]])]
     if run.get("lost_writes"):

@@ -110,9 +110,9 @@ def readings() -> dict[str, Operation]:
 
 def _upsert(now: str, data: str) -> str:
     return (
-        f"INSERT INTO benchmarks_draft (owner, data, revision, created_at, updated_at) VALUES (%s, %s, 1, {now}, {now}) "
-        f"ON CONFLICT (owner) DO UPDATE SET data = {data}, revision = benchmarks_draft.revision + 1, updated_at = {now} "
-        "RETURNING revision"
+        f"INSERT INTO benchmarks_draft (owner, data, revision, created_at, updated_at) "
+        f"VALUES (%s, %s, 1, {now}, {now}) ON CONFLICT (owner) DO UPDATE "
+        f"SET data = {data}, revision = benchmarks_draft.revision + 1, updated_at = {now} RETURNING revision"
     )
 
 

@@ -23,6 +23,7 @@ from django.test.utils import override_settings
 from tests.servers import redis_url
 
 Layers = dict[str, dict[str, Any]]
+SERVER_GIVEN = "TEST_POSTGRES_URL" in os.environ  # asked before the settings start one
 
 
 def main(rounds: int, pairs: int, file: str) -> None:
@@ -70,13 +71,13 @@ def _describe() -> dict[str, Any]:
         else:
             settled = {name: ask(f"SHOW {name}") for name in ("fsync", "synchronous_commit", "full_page_writes")}
             version = ask("SHOW server_version")
-    here = "TEST_POSTGRES_URL" in os.environ.get("BENCHMARK_GIVEN", "") and connection.vendor == "postgresql"
+    elsewhere = SERVER_GIVEN and connection.vendor == "postgresql"
     return {
         "vendor": connection.vendor,
         "version": version,
         "settings": settled,
-        "folder": "wherever TEST_POSTGRES_URL keeps it" if here else tempfile.gettempdir(),
-        "fsync": None if here else _fsync(),
+        "folder": "the server of TEST_POSTGRES_URL" if elsewhere else tempfile.gettempdir(),
+        "fsync": None if elsewhere else _fsync(),
     }
 
 

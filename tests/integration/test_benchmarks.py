@@ -29,6 +29,10 @@ def test_it_prints_a_table_and_writes_json(database: str, tmp_path: Path) -> Non
     (run,) = json.loads(file.read_text())["runs"]
     assert run["database"]["vendor"] == database
     assert set(run["ratios"]) == {"upsert", "session"}
-    assert {each["name"].split(",")[0] for each in run["writes"]} >= {"merge", "hand-written upsert", "update_or_create"}
+    assert {each["name"].split(",")[0] for each in run["writes"]} >= {
+        "merge",
+        "hand-written upsert",
+        "update_or_create",
+    }
     assert all(each["seconds"] > 0 for each in run["writes"] + run["around"])
     assert all(each["stash"] == 0 for each in run["lost_writes"])

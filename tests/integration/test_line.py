@@ -91,6 +91,21 @@ async def test_a_group_that_was_joined_is_heard(line: Line, layer: Layer) -> Non
     assert await next_of(line) == MESSAGE
 
 
+async def test_one_channel_receives_and_joins_though_both_begin_at_once(line: Line, layer: Layer) -> None:
+    """A layer whose `new_channel` asks its server lets both in."""
+    new_channel = layer.new_channel
+
+    async def slow_new_channel(*args: Any) -> str:
+        await asyncio.sleep(0)
+        return await new_channel(*args)
+
+    layer.new_channel = slow_new_channel  # type: ignore[method-assign]
+    waiting = asyncio.create_task(next_of(line))
+    await line.join("group")
+    await layer.group_send("group", MESSAGE)
+    assert await waiting == MESSAGE
+
+
 async def test_left_groups_hold_nobody(layer: Layer) -> None:
     line = Line(layer, FOR_EVER)
     await line.join("group")

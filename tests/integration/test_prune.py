@@ -300,6 +300,32 @@ def test_forever_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> Non
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_the_end_may_come_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal's handler runs inside whatever the command is doing, its waiting included."""
+
+    def give_up(*_received: object) -> None:
+        raise AssertionError("the command hangs")
+
+    def prune_and_end_soon(**kwargs: Any) -> Pruned:
+        signals.append(threading.Timer(delay, os.kill, [os.getpid(), signal.SIGTERM]))
+        signals[-1].start()
+        return Pruned(0, 0)
+
+    signals: list[threading.Timer] = []
+    monkeypatch.setattr(command, "prune", prune_and_end_soon)
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(PATIENCE)
+    try:
+        for number in range(300):
+            delay = number * 1e-6
+            call_command("syncsessions_prune", "--forever", "-v", "0")
+            signals[-1].join()
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(signals) == 300
+
+
 @contextmanager
 def running(alias: str, *arguments: str, **environ: str) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(

@@ -6,7 +6,6 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
 from django.db import connections
 
 from syncsessions.stash import StashSession

@@ -86,7 +86,7 @@ def check(stash: StashSession, model: Model) -> None:
             assert same(found.data, data), (found.data, data)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(operations, min_size=3, max_size=15))
 def test_any_sequence_of_writes(database: str, steps: list[tuple[Any, ...]]) -> None:
     stash, model = StashSession(secrets.token_urlsafe(24)), Model()

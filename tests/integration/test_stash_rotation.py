@@ -37,6 +37,13 @@ class Session(dict[str, Any]):
     async def acycle_key(self) -> None:
         self.cycle_key()
 
+    def flush(self) -> None:
+        self.clear()
+        self.session_key = None
+
+    async def aflush(self) -> None:
+        self.flush()
+
 
 def secret(key: str, *fallbacks: str) -> AbstractContextManager[None]:
     return override_settings(SECRET_KEY=key, SECRET_KEY_FALLBACKS=list(fallbacks))
@@ -234,7 +241,7 @@ def test_a_scopes_own_id_is_not_mixed_with_its_sessions(database: str, session_i
 def test_a_store_that_fails_does_not_fail_the_id(
     session_id: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(StashSlice._meta, "db_table", "nowhere")
-    with secret("new", "old"):
+    with secret("new", "old"), monkeypatch.context() as patch:
+        patch.setattr(StashSlice._meta, "db_table", "nowhere")
         assert len(request_of(Session(f"key-of-{session_id}")).session_id) == 32
     assert "secret key" in caplog.text

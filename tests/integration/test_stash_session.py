@@ -163,7 +163,7 @@ def test_what_is_not_json_is_refused_or_skipped(
         stash.merge("shop", {"good": 1, "bad": value})
     assert caught.value.details["key"] == "bad"
     assert stash.fetch_view("shop") is None
-    with override_settings(SYNCSESSIONS={"STASH_INVALID_VALUE": "skip"}), caplog.at_level(logging.ERROR, "syncsessions"):
+    with override_settings(SYNCSESSIONS={"STASH_INVALID_VALUE": "skip"}), caplog.at_level(logging.ERROR):
         stash.merge("shop", {"good": 1, "bad": value})
     assert "bad" in caplog.text
     assert stash.get_view("shop") == {"good": 1}

@@ -1,4 +1,4 @@
-"""`ws/stash/`: the frames of the contract, pages that follow each other, what a page may not do, bounds and failures."""
+"""`ws/stash/`: the contract's frames, pages that follow each other, what a page may not do, bounds and failures."""
 
 from __future__ import annotations
 

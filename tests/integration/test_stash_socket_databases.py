@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import connections
 
+from syncsessions.stash import StashSession
 from syncsessions.stash.browser import Browser
 from syncsessions.stash.models import StashSlice
 from tests.sockets import MIXED, MOVED, NOTE, Frame, Page, in_thread, new_session, slices, stash_of
@@ -151,3 +153,25 @@ async def test_a_broken_database_is_an_answer_and_passes(database: str) -> None:
         finally:
             await in_thread(lambda: rename(away, table))
         assert (await page.save(NOTE, {"a": 1}))["type"] == "stash.saved"
+
+
+def test_the_bound_on_slices_holds_under_concurrency(database: str, session_id: str) -> None:
+    stash = StashSession(session_id)
+    for number in range(80):
+        stash.merge(NOTE, {"a": 1}, tab=f"made {number}")
+    ready, answers = threading.Barrier(40), []
+
+    def create(number: int) -> None:
+        browser = Browser.of_scope({"session_id": session_id})
+        ready.wait()
+        [answer] = browser.answer({"type": "stash.save", "view": NOTE, "changes": {"a": 1}, "tab": f"new {number}"})
+        answers.append(answer.get("code", answer["type"]))
+        connections.close_all()
+
+    threads = [threading.Thread(target=create, args=[number]) for number in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == ["not_allowed"] * 20 + ["stash.saved"] * 20
+    assert StashSlice.objects.using(database).count() == 100

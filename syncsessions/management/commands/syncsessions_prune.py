@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from threading import Event
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from django.core.checks import Tags
@@ -84,20 +85,23 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def _repeat(self, once: Callable[[Callable[[], bool]], None], every: float) -> None:
-        ending = Event()
+        ending: SimpleQueue[int] = SimpleQueue()  # unlike an Event it may be used by a handler that interrupts its use
         former = {
-            number: signal.signal(number, lambda *_received: ending.set()) for number in (signal.SIGTERM, signal.SIGINT)
+            number: signal.signal(number, lambda received, _frame: ending.put(received))
+            for number in (signal.SIGTERM, signal.SIGINT)
         }
         try:
-            while not ending.is_set():
+            while ending.empty():
                 close_old_connections()
                 try:
-                    once(ending.is_set)
+                    once(lambda: not ending.empty())
                 except (StoreUnavailable, Error) as error:
                     self.stderr.write(_("Not pruned, will try again: %(error)s") % {"error": error})
                     self.stderr.flush()
                 close_old_connections()
-                ending.wait(every)
+                with suppress(Empty):
+                    ending.get(timeout=every)
+                    break
         finally:
             for number, handler in former.items():
                 signal.signal(number, handler)

@@ -124,7 +124,8 @@ class Upserting(Statements):
         if life is not None:
             at_life = "AND life = %s"
             which.append(life)
-        rows = _rows(connection, f"{self._update} {at_life} {self._told}", [*[write.text] * self._changes_in_update, limit, *which])
+        params = [*[write.text] * self._changes_in_update, limit, *which]
+        rows = _rows(connection, f"{self._update} {at_life} {self._told}", params)
         if rows:
             return Written(*rows[0])
         if _rows(connection, f"SELECT 1 FROM {TABLE} WHERE {WHERE_KEY} {at_life}", which):
