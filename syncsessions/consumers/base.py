@@ -77,6 +77,12 @@ class BaseConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
     async def closed(self) -> None:
         """The socket is gone. May never be called: a server that is stopped or killed does not say goodbye."""
 
+    async def send(self, message: dict[str, Any]) -> None:
+        try:
+            await super().send(message)
+        except OSError as error:  # the client has gone; what it sent before that is still answered, to nobody
+            logger.debug("A message found no client: %s", type(error).__name__)
+
     async def send_frame(self, frame: Frame) -> None:
         await self.send({"type": "websocket.send", "text": json.dumps(frame)})
 

@@ -17,7 +17,7 @@ from syncsessions import conf
 from syncsessions.digests import text_hash
 from syncsessions.exceptions import InvalidValue
 from syncsessions.json_values import JSON, check_text, judge, size
-from syncsessions.stash import announce, latest, owners
+from syncsessions.stash import announce, owners
 from syncsessions.stash.models import StashSlice
 from syncsessions.stash.rotation import adopt
 from syncsessions.stash.rows import SLICE_LIMIT, Owner, Place, Removed, Row, Slice, Write, Written
@@ -194,8 +194,7 @@ class StashSession:
         place = Place(self.ensure(), view, vsn)
 
         def work(connection: BaseDatabaseWrapper, statements: Statements) -> list[Written]:
-            known = None if under or len(writes) > 1 else _update_known(connection, statements, place, writes[0], limit)
-            done = [known] if known else statements.merge(connection, place, writes, limit, under=under)
+            done = statements.merge(connection, place, writes, limit, under=under)
             announce.written(connection.alias, place, done)
             return done
 
@@ -266,14 +265,6 @@ def judged_write(tab: str, changes: Mapping[str, JSON], limit: int, *, strict: b
         message = _("The slice would be larger than %(limit)d bytes; nothing was written.")
         raise InvalidValue(message % {"limit": limit}, limit=limit)
     return Write(tab, text, new_life())
-
-
-def _update_known(
-    connection: BaseDatabaseWrapper, statements: Statements, place: Place, write: Write, limit: int
-) -> Written | None:
-    """Write to a slice that this process knows to be there: an update takes less time than the upsert does."""
-    mark = latest.mark(latest.SliceKey(place.owner.hash, place.view, place.vsn, write.tab))
-    return statements.update(connection, place, write, limit, mark.life) if mark and mark.revision else None
 
 
 def _slices(connection: BaseDatabaseWrapper, owner: Owner) -> Any:

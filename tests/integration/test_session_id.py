@@ -68,6 +68,7 @@ def log_out(request: HttpRequest) -> JsonResponse:
     logout(request)
     if "key" in request.GET:
         before.merge("shop", {request.GET["key"]: 1})
+        return JsonResponse({"stash": before.get_view("shop")})
     return JsonResponse({"stash": StashSession.for_request(request).get_view("shop")})
 
 

@@ -138,6 +138,7 @@ async def test_it_is_not_told_its_own_writes(session_id: str) -> None:
         for count in range(3):
             assert (await ask(socket, save={"room": count, "draft": count}))["done"] is True
         assert (await ask(socket, reset=True))["done"] is True
+        assert await socket.receive_nothing(0.2)
         await StashSession(session_id).amerge(ChatStash.view, {"room": "theirs"})
         assert await told(socket) == {"changed": {"room": "theirs"}}
 

@@ -134,6 +134,21 @@ def test_an_unchanged_save_after_recovering_what_another_process_wrote(
         again.save({"theme": "light"})
 
 
+def test_an_unchanged_save_after_recovering_what_another_process_made_anew(
+    database: str, page: CountedStash, session_id: str
+) -> None:
+    page.save({"theme": "dark"})
+    StashSlice.objects.using(database).filter(view=page.view).delete()  # as another process: nothing is told here
+    workers.run("merge", database, session_id, page.view, '{"theme": "light"}')
+    again = CountedStash(StashSession(session_id))
+    again.recover()
+    with Count(database, 0):
+        again.save({"theme": "light"})
+    StashSession(session_id).merge(page.view, {"theme": "dark"})
+    with Count(database, 1):
+        again.save({"theme": "light"})
+
+
 def test_recover_is_one_statement(database: str, page: CountedStash, session_id: str) -> None:
     page.save({"theme": 1, "draft": 1})
     again = CountedStash(StashSession(session_id), "tab-1")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import select
 import signal
+import socket
+import time
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from contextlib import suppress
-from queue import Empty, SimpleQueue
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, Self
 
 from django.core.checks import Tags
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -85,26 +87,52 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     def _repeat(self, once: Callable[[Callable[[], bool]], None], every: float) -> None:
-        ending: SimpleQueue[int] = SimpleQueue()  # unlike an Event it may be used by a handler that interrupts its use
-        former = {
-            number: signal.signal(number, lambda received, _frame: ending.put(received))
-            for number in (signal.SIGTERM, signal.SIGINT)
-        }
-        try:
-            while ending.empty():
+        with Ending() as ending:
+            while not ending.came_within(0):
                 close_old_connections()
                 try:
-                    once(lambda: not ending.empty())
+                    once(lambda: ending.came_within(0))
                 except (StoreUnavailable, Error) as error:
                     self.stderr.write(_("Not pruned, will try again: %(error)s") % {"error": error})
                     self.stderr.flush()
                 close_old_connections()
-                with suppress(Empty):
-                    ending.get(timeout=every)
-                    break
-        finally:
-            for number, handler in former.items():
-                signal.signal(number, handler)
+                ending.came_within(every)
+
+
+class Ending:
+    """SIGTERM and SIGINT as something to wait for.
+
+    Python writes each signal's number to a socket at once. A handler that sets an event would not do: it may interrupt
+    the event's own lock, and a signal that comes just before the wait would be slept through.
+    """
+
+    SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+
+    def __init__(self) -> None:
+        self._came = False
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._heard, told = (stack.enter_context(end) for end in socket.socketpair())
+            told.setblocking(False)
+            stack.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(told.fileno()))
+            for number in self.SIGNALS:
+                stack.callback(signal.signal, number, signal.signal(number, lambda *_received: None))
+            self._undo = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._undo.close()
+
+    def came_within(self, seconds: float) -> bool:
+        """Whether one has come; waits for it for so long."""
+        ends = time.monotonic() + seconds
+        while not self._came:
+            ready, _w, _x = select.select([self._heard], [], [], max(0.0, ends - time.monotonic()))
+            if not ready:
+                break
+            self._came = not self.SIGNALS.isdisjoint(self._heard.recv(4096))
+        return self._came
 
 
 def sentence(pruned: Pruned, dry_run: bool) -> str:
