@@ -153,3 +153,17 @@ def test_a_writer_and_one_who_resets(database: str, session_id: str) -> None:
     assert min(revisions) >= 1
     StashSession(session_id).merge("gone", {"last": 1})
     assert StashSession(session_id).get_view("gone")["last"] == 1
+
+
+def test_what_was_acknowledged_outlives_a_kill(database: str, session_id: str) -> None:
+    with workers.start("acknowledge", database, session_id, "killed") as worker:
+        assert worker.stdout is not None
+        told = [int(worker.stdout.readline()) for _ in range(50)]
+        worker.kill()
+        told += [int(line) for line in worker.stdout if line.endswith("\n")]
+    assert told == list(range(1, len(told) + 1))
+    found = StashSession(session_id).fetch_view("killed")
+    assert found is not None
+    assert found.revision in (len(told), len(told) + 1)
+    assert found.data[str(len(told) % 500)] == len(told)
+    assert StashSession(session_id).merge("killed", {"after": 1}) == found.revision + 1

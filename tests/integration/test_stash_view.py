@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Mapping
 from datetime import timedelta
@@ -304,6 +305,28 @@ def test_what_another_request_saved_meanwhile_wins_over_what_is_migrated(
 
     monkeypatch.setattr(Version2, "migrate", meanwhile)
     assert page(Version2, session_id).recover().values == {"first": "Grace", "last": "Lovelace"}
+
+
+# Sync and async
+
+
+async def test_async_twins(session_id: str) -> None:
+    stash = page(TabbedStash, session_id, "tab-1")
+    assert await stash.arecover() == ("not_found", {})
+    await stash.asave({"theme": "dark", "draft": "Dear"})
+    again = page(TabbedStash, session_id, "tab-1")
+    assert await again.arecover(reconnected=True) == ("recovered", {"theme": "dark", "draft": "Dear"})
+    await again.areset()
+    assert await stash.arecover(True) == ("not_found", {})
+
+
+@pytest.mark.parametrize("declared", [StashSession, ViewStash])
+def test_async_twins_take_the_same_arguments(declared: type) -> None:
+    twins = [name for name in vars(declared) if name[0] == "a" and name[1:] in vars(declared)]
+    assert len(twins) >= 3
+    for name in twins:
+        assert inspect.iscoroutinefunction(getattr(declared, name))
+        assert inspect.signature(getattr(declared, name)) == inspect.signature(getattr(declared, name[1:]))
 
 
 # What is refused

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import gettext
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from django.utils import translation
 
-from syncsessions.exceptions import AccessRefused, InvalidCode
+from syncsessions.exceptions import AccessRefused, InvalidCode, InvalidValue
 from syncsessions.json_values import judge
 from syncsessions.management.commands.syncsessions_prune import sentence
 from syncsessions.stash.models import StashOwner, StashSlice
@@ -121,7 +121,7 @@ def test_the_compiled_file_is_the_written_one() -> None:
 
 
 @pytest.mark.parametrize(("pattern", "find"), [("*.py", asked_for), ("*.html", in_template)])
-def test_no_text_of_the_source_is_left_out(pattern: str, find: type[Iterator[Text]]) -> None:
+def test_no_text_of_the_source_is_left_out(pattern: str, find: Callable[[str], Iterator[Text]]) -> None:
     known = {entry.text for entry in ENTRIES}
     plurals = {text for text in known if text.plural is not None}
     asked: dict[Text, str] = {}
@@ -143,7 +143,8 @@ def test_texts_are_found_under_any_name() -> None:
     assert list(asked_for(source)) == [Text("one text"), Text("a", "b"), Text("May", context="month"), Text("far")]
     with pytest.raises(ValueError, match="malformed"):
         list(asked_for("from django.utils.translation import gettext\ngettext(f'{made} up')"))
-    page = '{% load i18n %}{% translate "it\'s" %}{% blocktranslate count n=m %}{{ n }} a{% plural %}b{% endblocktranslate %}'
+    counted = "{% blocktranslate count n=m %}{{ n }} a{% plural %}b{% endblocktranslate %}"
+    page = '{% load i18n %}{% translate "it\'s" %}' + counted
     assert list(in_template(page)) == [Text("it's"), Text("%(n)s a", "b")]
 
 
@@ -158,7 +159,7 @@ def test_who_reads_german_is_told_in_german() -> None:
 
 def test_sentences_of_several_parts_hold_together() -> None:
     with translation.override("de"):
-        with pytest.raises(Exception, match=r"^„a“ bei \[1\] kann nicht gespeichert werden: set ist kein JSON\.$"):
+        with pytest.raises(InvalidValue, match=r"^„a“ bei \[1\] kann nicht gespeichert werden: set ist kein JSON\.$"):
             judge({"a": [1, set()]})
         pruned = sentence(Pruned(unseen=1, superseded=2), dry_run=False)
     assert pruned == ("Entfernt: 2 überholte Versionen und 1 Slice, der länger als 30 Tage nicht gesehen wurde.")

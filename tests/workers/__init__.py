@@ -20,6 +20,12 @@ def environment(alias: str, **more: str) -> dict[str, str]:
     return {**os.environ, **names, "TEST_STASH_ALIAS": alias, **more}
 
 
+def start(script: str, alias: str, *arguments: str, **environ: str) -> subprocess.Popen[str]:
+    """Start tests/workers/<script>.py; its output is a pipe of lines."""
+    command = [sys.executable, "-W", "error", "-m", f"tests.workers.{script}", *arguments]
+    return subprocess.Popen(command, cwd=ROOT, env=environment(alias, **environ), stdout=subprocess.PIPE, text=True)
+
+
 def run(script: str, alias: str, *arguments: str, **environ: str) -> str:
     """Run tests/workers/<script>.py to its end and return what it printed; an error if it failed."""
     command = [sys.executable, "-W", "error", "-m", f"tests.workers.{script}", *arguments]
