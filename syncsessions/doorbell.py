@@ -35,6 +35,7 @@ class _Ringer:
         self.loop = loop
         self.waiting: dict[tuple[str, object], tuple[Any, dict[str, Any]]] = {}
         self.task: asyncio.Task[None] | None = None
+        self.refused = False
         self.idle = threading.Event()
         self.idle.set()
 
@@ -60,15 +61,20 @@ class _Ringer:
             async with asyncio.timeout(SEND_TIMEOUT):
                 await layer.group_send(group, message)
         except Exception as error:
-            logger.warning("The channel layer did not take a ring: %s: %s", type(error).__name__, error)
+            if not self.refused:  # once, however many rings are lost until the layer is back
+                logger.warning("The channel layer does not take rings: %s: %s", type(error).__name__, error)
+            self.refused = True
             return
+        if self.refused:
+            logger.info("The channel layer takes rings again")
+        self.refused = False
         if doorbell_rung.receivers:
             emit(doorbell_rung, type(layer), group=group, message=message)
 
 
 _ringers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Ringer] = weakref.WeakKeyDictionary()
 _listening: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
-_background: tuple[int, asyncio.AbstractEventLoop] | None = None
+_background: asyncio.AbstractEventLoop | None = None
 _lock = threading.Lock()
 
 
@@ -118,12 +124,23 @@ def _loop_for(layer: Any) -> asyncio.AbstractEventLoop | None:
 def _background_loop() -> asyncio.AbstractEventLoop:
     global _background
     with _lock:
-        if _background is None or _background[0] != os.getpid():  # a fork leaves the thread behind
-            loop = asyncio.new_event_loop()
+        if _background is None:
+            loop = _background = asyncio.new_event_loop()
             threading.Thread(target=loop.run_forever, name="syncsessions-doorbell", daemon=True).start()
-            _background = (os.getpid(), loop)
             atexit.register(_finish, loop)
-        return _background[1]
+        return _background
+
+
+def _start_anew() -> None:
+    """In a forked child: the loop's thread stayed behind, and so did whoever may have held the lock."""
+    global _background, _lock
+    if _background is not None:
+        atexit.unregister(_finish)
+    _background, _lock = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
 
 
 def _finish(loop: asyncio.AbstractEventLoop) -> None:

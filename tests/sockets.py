@@ -153,6 +153,12 @@ class Page:
         assert expected is None or frame["type"] == expected, frame
         return frame
 
+    async def hear_within(self, seconds: float) -> Frame:
+        """`hear`, but a TimeoutError where nothing comes; the socket stays open."""
+        if not self._pushed and await self.socket.receive_nothing(timeout=seconds, interval=0.01):
+            raise TimeoutError
+        return await self.hear()
+
     async def heard_nothing(self) -> bool:
         """Whether nothing has come unasked up to now: the answer to a ping is the first thing there is."""
         assert (await self.ask(type="ping"))["type"] == "pong"

@@ -61,11 +61,11 @@ class Browser:
     @classmethod
     def of_request(cls, request: Any) -> Browser:
         user = owners.UserOwner(lambda: getattr(request, "user", None))
-        return cls(StashSession.for_request(request), StashSession._of(user))
+        return cls(StashSession.for_request(request), StashSession.of_source(user))
 
     @classmethod
     def of_scope(cls, scope: Mapping[str, Any]) -> Browser:
-        return cls(StashSession.for_scope(scope), StashSession._of(owners.UserOwner(lambda: scope.get("user"))))
+        return cls(StashSession.for_scope(scope), StashSession.of_source(owners.UserOwner(lambda: scope.get("user"))))
 
     def owners(self) -> list[Owner]:
         """Whose writes concern this browser."""

@@ -21,6 +21,8 @@ logger = logging.getLogger("syncsessions.stash")
 
 def watch() -> None:
     user_logged_out.connect(_purge_session, dispatch_uid="syncsessions.stash")
+    if not apps.is_installed("django.contrib.auth"):
+        return
     user_model = get_user_model()
     # A user who is removed through a proxy sends the signal as the proxy. No sender at all would slow every delete.
     for model in [user_model, *apps.get_models()]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -60,6 +61,15 @@ class Place:
     @property
     def view_hash(self) -> str:
         return text_hash(self.view)
+
+
+class Which(NamedTuple):
+    """Which of an owner's slices are meant: all of them, but for what is said here."""
+
+    view: str | None = None
+    tabs: Sequence[str] | None = None
+    vsn: int | None = None
+    life: str | None = None
 
 
 class Write(NamedTuple):

@@ -20,7 +20,7 @@ from syncsessions.json_values import JSON, check_text, judge, size
 from syncsessions.stash import announce, owners
 from syncsessions.stash.models import StashSlice
 from syncsessions.stash.rotation import adopt
-from syncsessions.stash.rows import SLICE_LIMIT, Owner, Place, Removed, Row, Slice, Write, Written
+from syncsessions.stash.rows import SLICE_LIMIT, Owner, Place, Removed, Row, Slice, Which, Write, Written
 from syncsessions.stash.sql import new_life, run
 from syncsessions.stash.sql.base import Statements
 
@@ -52,7 +52,8 @@ class StashSession:
         self._owner: Owner | None = None
 
     @classmethod
-    def _of(cls, source: owners.OwnerSource) -> Self:
+    def of_source(cls, source: owners.OwnerSource) -> Self:
+        """The stash of whoever the source says, once it is asked."""
         session = cls.__new__(cls)
         session._source, session._owner = source, None
         return session
@@ -60,22 +61,22 @@ class StashSession:
     @classmethod
     def for_request(cls, request: Any) -> Self:
         """The request's browser session; it is looked up when first needed, and made by the first write."""
-        return cls._of(owners.request_owner(request))
+        return cls.of_source(owners.request_owner(request))
 
     @classmethod
     def for_scope(cls, scope: Mapping[str, Any]) -> Self:
         """A socket's session: `scope["session_id"]`, else its Django session. Without: `InvalidSessionId`."""
-        return cls._of(owners.scope_owner(scope))
+        return cls.of_source(owners.scope_owner(scope))
 
     @classmethod
     def for_user(cls, user: AbstractBaseUser | AnonymousUser) -> Self:
         """The stash of a user: outlives logout, follows the person. Anonymous: writes raise `AccessRefused`."""
-        return cls._of(owners.UserOwner(lambda: user))
+        return cls.of_source(owners.UserOwner(lambda: user))
 
     @classmethod
     def for_owner(cls, owner: Owner) -> Self:
         """The stash of an owner found in the table (the admin's way in)."""
-        return cls._of(owners.KnownOwner(owner))
+        return cls.of_source(owners.KnownOwner(owner))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
@@ -206,24 +207,16 @@ class StashSession:
         if owner is None:
             return []
 
-        def work(connection: BaseDatabaseWrapper, _statements: Statements) -> list[Row]:
-            found = _slices(connection, owner).filter(
-                view_hash=text_hash(view), tab_hash__in=[text_hash(tab) for tab in tabs]
-            )
-            if vsn is not None:
-                found = found.filter(vsn=vsn)
-            return [Row(*values) for values in found.values_list(*Row._fields)]
-
-        return run(work)
+        return run(lambda connection, statements: statements.read(connection, owner, Which(view, tabs, vsn)))
 
     def remove(self, **which: Any) -> list[Removed]:
-        """Remove the owner's slices that `Statements.remove`'s arguments name, and tell it."""
+        """Remove the owner's slices that `Which` means by these arguments, and tell it."""
         owner = self.peek()
         if owner is None:
             return []
 
         def work(connection: BaseDatabaseWrapper, statements: Statements) -> list[Removed]:
-            gone = statements.remove(connection, owner, **which)
+            gone = statements.remove(connection, owner, Which(**which))
             announce.removed(connection.alias, owner, gone)
             return gone
 

@@ -93,7 +93,7 @@ class ViewStash:
         if cls.owner == "user":
             source = owners.UserOwner(lambda: getattr(request, "user", None))
         tab = tab or request.headers.get(TAB_HEADER)
-        return cls(StashSession._of(source), tab if _can_be_tab(tab) else None)
+        return cls(StashSession.of_source(source), tab if _can_be_tab(tab) else None)
 
     @classmethod
     def for_scope(cls, scope: Mapping[str, Any], tab: str | None = None) -> Self:
@@ -101,7 +101,7 @@ class ViewStash:
         source = owners.scope_owner(scope)
         if cls.owner == "user":
             source = owners.UserOwner(lambda: scope.get("user"))
-        return cls(StashSession._of(source), tab)
+        return cls(StashSession.of_source(source), tab)
 
     def migrate(self, old_vsn: int, data: dict[str, JSON]) -> Mapping[str, JSON] | None:
         """Values of this version out of an older slice's. None, the default: begin with nothing."""

@@ -92,11 +92,12 @@ def restart(server: LiveServer) -> None:
 async def test_the_door(name: Any) -> None:
     with LiveServer(name) as server:
         cookie = await asyncio.to_thread(server.new_session)
-        for origin in ("http://evil.example", "null", f"{server.url}0", "http://["):
+        for origin in ("http://evil.example", "null", f"http://localhost:{server.port}", "http://["):
             with pytest.raises(InvalidStatus) as refused:
                 async with opened(server, cookie, origin):
                     pass
-            assert refused.value.response.status_code == 403
+            # What is no origin at all, daphne refuses before any consumer sees it.
+            assert refused.value.response.status_code in ((400, 403) if "[" in origin else (403,))
         for good in (None, server.url):
             async with opened(server, cookie, good) as socket:
                 assert (await ask(socket, type="ping"))["type"] == "pong"

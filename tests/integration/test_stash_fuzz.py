@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import logging
 import random
@@ -40,9 +41,9 @@ TYPES = ["stash.save", "stash.subscribe", "stash.save", "stash.clear", "stash.sa
 VIEWS = [NOTE, MIXED, NOTE, MIXED, NOTE, MOVED, PERSON, ServerStash.view, "unheard.of", ""]
 KEYS = ["type", "ref", "view", "vsn", "tab", "changes", "base", "views", "fresh", "life", "theme", "draft", "secret"]
 ODD = [
-    None, True, False, 0, -1, 1, 2, 2**31, 10**400, 1.5, -0.0, 1e308, "", "x", "ü", "\x00", "\ud800", "x" * 300, "x" * 70_000,
-    [], {}, [[]], {"": ""}, {"\ud800": 1}, {"a\x00": 1}, {"life": None}, {"life": "\ud800"}, {"life": "gone", "revision": 1},
-    '"', "'", "\\", "%s", "$.a", "{}", "\u202e", "😀",
+    None, True, False, 0, -1, 1, 2, 2**31, 10**400, 1.5, -0.0, 1e308, [], {}, [[]], {"": ""},
+    {"\ud800": 1}, {"a\x00": 1}, {"life": None}, {"life": "\ud800"}, {"life": "gone", "revision": 1},
+    "", "x", "ü", "\x00", "\ud800", "x" * 300, "x" * 70_000, '"', "'", "\\", "%s", "$.a", "{}", "\u202e", "😀",
 ]  # fmt: skip
 
 pytestmark = [
@@ -54,7 +55,7 @@ pytestmark = [
 def value_of(chance: random.Random, depth: int = 0) -> Any:
     kind = chance.random()
     if kind < 0.6 or depth > 4:
-        return chance.choice(ODD)
+        return copy.deepcopy(chance.choice(ODD))
     if kind < 0.8:
         return [value_of(chance, depth + 1) for _ in range(chance.randrange(4))]
     return {key_of(chance): value_of(chance, depth + 1) for _ in range(chance.randrange(4))}
@@ -186,7 +187,8 @@ def test_two_thousand_requests(random_: random.Random, quiet: Any, settings: Any
     client = Client(raise_request_exception=True)
     content_types = [
         "application/json", "text/plain", "", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x",
-        "multipart/form-data", "multipart/form-data; boundary=é", "application/json; charset=utf-16", "x/y; charset=\x01", "/",
+        "multipart/form-data", "multipart/form-data; boundary=é", "application/json; charset=utf-16",
+        "x/y; charset=\x01", "/",
     ]  # fmt: skip
     url = "/syncsessions/stash/"
     for _ in range(1_500):

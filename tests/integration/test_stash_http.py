@@ -225,7 +225,7 @@ def test_a_wrong_content_length_is_no_trouble(client: Client) -> None:
     assert client.post(URL, "{}", "application/json", headers=headers).status_code == 400
 
 
-@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "x/y;charset=nonsense"])
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "", "x;charset=y"])
 def test_any_content_type_may_carry_a_frame(client: Client, content_type: str) -> None:
     frame = {"type": "stash.save", "view": NOTE, "changes": {"a": 1}}
     assert post(client, frame, content_type).json()["type"] == "stash.saved"

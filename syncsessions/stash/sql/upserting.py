@@ -11,8 +11,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from syncsessions.digests import text_hash
 from syncsessions.stash.models import StashSlice
-from syncsessions.stash.rows import Owner, Place, Removed, Write, Written
-from syncsessions.stash.sql.base import COLUMNS, KEY, Statements, TooLarge, key_params, removal, row_params
+from syncsessions.stash.rows import Owner, Place, Removed, Which, Write, Written
+from syncsessions.stash.sql.base import COLUMNS, KEY, Statements, TooLarge, clauses, key_params, row_params
 
 TABLE = f'"{StashSlice._meta.db_table}"'
 NAMES = ", ".join(f'"{name}"' for name in COLUMNS)
@@ -147,17 +147,8 @@ class Upserting(Statements):
     def keys_param(self, keys: Sequence[str]) -> object:
         """The keys as the dialect's `without` and `has_any` take them."""
 
-    def remove(
-        self,
-        connection: BaseDatabaseWrapper,
-        owner: Owner,
-        *,
-        view: str | None = None,
-        tabs: Sequence[str] | None = None,
-        vsn: int | None = None,
-        life: str | None = None,
-    ) -> list[Removed]:
-        condition, params = removal(owner, view, tabs, vsn, life)
+    def remove(self, connection: BaseDatabaseWrapper, owner: Owner, which: Which) -> list[Removed]:
+        condition, params = clauses(owner, which)
         sql = f'DELETE FROM {TABLE} WHERE {condition} RETURNING "view", tab, vsn, life'
         return [Removed(*row) for row in _rows(connection, sql, params)]
 
