@@ -22,7 +22,7 @@ from syncsessions.stash.rows import Owner, Place, Removed, Row, Write, Written
 from syncsessions.stash.session import StashSession, check_names, judged_write
 from syncsessions.stash.sql import run
 from syncsessions.stash.sql.base import Statements
-from syncsessions.stash.view import RECONNECT, NotCarriedOver, ViewStash, declared
+from syncsessions.stash.view import RECONNECT, Lifetime, NotCarriedOver, ViewStash, declared
 
 MOST_SLICES = 100
 MOST_VIEWS = 50  # in one subscribe frame
@@ -38,17 +38,17 @@ class SliceName(NamedTuple):
 
 @dataclass(frozen=True)
 class Access:
-    """What a browser may do with one view: `stash_class` where it is declared, else any key."""
+    """What a browser may do with one view: read and write the keys in `lifetimes`; any key where that is None."""
 
     view: str
     stash_class: type[ViewStash] | None
+    lifetimes: Mapping[str, Lifetime] | None
 
     def keys_of(self, tab: str, page_tab: str) -> list[str] | None:
         """The keys of a tab's slice that a browser may read and write; None for any."""
-        if self.stash_class is None:
+        if self.lifetimes is None:
             return None
-        lifetimes = self.stash_class.client_lifetimes()
-        return [key for key, lifetime in lifetimes.items() if tab == (page_tab if lifetime is RECONNECT else "")]
+        return [key for key, lifetime in self.lifetimes.items() if tab == (page_tab if lifetime is RECONNECT else "")]
 
 
 class Browser:
@@ -236,11 +236,14 @@ def access_to(view: str) -> Access:
         list(get_resolver().url_patterns)
         stash_class = declared.get(view)
     listed = view in conf.current().STASH_CLIENT_VIEWS
-    if stash_class is not None and stash_class.client_lifetimes():
-        return Access(view, stash_class)
-    if not listed or stash_class is not None:
+    if stash_class is None and listed:
+        return Access(view, None, None)
+    lifetimes = stash_class.client_lifetimes() if stash_class is not None else {}
+    if stash_class is not None and listed and not lifetimes:
+        lifetimes = stash_class.lifetimes
+    if not lifetimes:
         raise AccessRefused("not_allowed", _("A browser may not read or write the stash of this view."))
-    return Access(view, None)
+    return Access(view, stash_class, lifetimes)
 
 
 def changed_frame(name: SliceName, row: Row, keys: Sequence[str] | None) -> Frame:

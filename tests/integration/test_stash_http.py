@@ -245,3 +245,11 @@ def test_it_writes_in_autocommit_whatever_the_project_says(client: Client, monke
     assert save(client).status_code == 200
     assert client.get(URL, {"view": NOTE}).status_code == 200
     assert inside == []
+
+
+def test_a_listed_view_opens_the_keys_that_its_stash_declares(client: Client, settings: Any) -> None:
+    key = next(iter(ServerStash.lifetimes))
+    assert save(client, ServerStash.view, changes={key: 1}).json()["code"] == "not_allowed"
+    settings.SYNCSESSIONS = {"STASH_CLIENT_VIEWS": [ServerStash.view]}
+    assert save(client, ServerStash.view, changes={key: 1}).json()["type"] == "stash.saved"
+    assert save(client, ServerStash.view, changes={"undeclared": 1}).json()["code"] == "not_allowed"
