@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 
@@ -48,4 +49,6 @@ class StashOwner(StashSlice):
         verbose_name_plural = _("stash sessions")
 
     def __str__(self) -> str:
-        return f"user {self.user_pk}" if self.user_pk else f"session {self.owner[:12]}"
+        if self.user_pk:
+            return gettext("user %(pk)s") % {"pk": self.user_pk}
+        return gettext("session %(hash)s") % {"hash": self.owner[:12]}
