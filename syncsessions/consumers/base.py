@@ -80,7 +80,8 @@ class BaseConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
     async def send(self, message: dict[str, Any]) -> None:
         try:
             await super().send(message)
-        except OSError as error:  # the client has gone; what it sent before that is still answered, to nobody
+        except (OSError, RuntimeError) as error:  # OSError says ASGI, RuntimeError daphne's autobahn
+            # The client has gone. What it sent before that is still in the queue, and is done for it.
             logger.debug("A message found no client: %s", type(error).__name__)
 
     async def send_frame(self, frame: Frame) -> None:

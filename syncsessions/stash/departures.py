@@ -7,7 +7,7 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
-from django.contrib.auth.signals import user_logged_out
+from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db.models.signals import post_delete
 
 from syncsessions.commit import after_commit
@@ -21,6 +21,7 @@ logger = logging.getLogger("syncsessions.stash")
 
 def watch() -> None:
     user_logged_out.connect(_purge_session, dispatch_uid="syncsessions.stash")
+    user_logged_in.connect(_purge_flushed, dispatch_uid="syncsessions.stash")
     if not apps.is_installed("django.contrib.auth"):
         return
     user_model = get_user_model()
@@ -33,6 +34,13 @@ def watch() -> None:
 def _purge_session(*, request: Any, **kwargs: object) -> None:
     if getattr(request, "session", None) is not None:
         _destroy(StashSession.for_request(request))
+
+
+def _purge_flushed(*, request: Any, **kwargs: object) -> None:
+    """A login over somebody else's session has flushed it: what that one stashed is out of reach."""
+    flushed = getattr(getattr(request, "session", None), "syncsessions_flushed", None)
+    if flushed is not None:
+        _destroy(StashSession(flushed))
 
 
 def _purge_user(*, instance: Any, using: str, **kwargs: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from threading import Lock
 from typing import NamedTuple
@@ -36,3 +37,13 @@ def note(key: SliceKey, life: str, revision: int) -> None:
 
 def mark(key: SliceKey) -> Mark | None:
     return _marks.get(key)
+
+
+def _start_anew() -> None:
+    """In a forked child: whoever may have held the lock stayed behind."""
+    global _lock
+    _lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)

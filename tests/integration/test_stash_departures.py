@@ -52,7 +52,13 @@ def save(request: HttpRequest) -> JsonResponse:
     return JsonResponse({})
 
 
+def stash_in_session(request: HttpRequest) -> JsonResponse:
+    StashSession.for_request(request).merge("tests.cart", {"item": 1})
+    return JsonResponse({})
+
+
 urlpatterns = [
+    path("cart/", stash_in_session),
     path("login/<name>/", log_in),
     path("logout/", log_out),
     path("recover/", recover),
@@ -194,3 +200,13 @@ def test_a_stash_on_another_database_stays_when_the_deletion_is_rolled_back(ada:
         get_user_model().objects.get(pk=ada.pk).delete()
         _ = 1 / 0
     assert StashSession.for_user(ada).get_view("a") == {"b": 1}
+
+
+def test_a_login_over_somebody_elses_session_removes_what_that_one_stashed(ada: User) -> None:
+    get_user_model().objects.create_user("eve", password="secret")
+    client = Client()
+    client.get("/login/ada/")
+    client.get("/cart/")
+    assert StashSlice.objects.count() == 1
+    client.get("/login/eve/")
+    assert not StashSlice.objects.exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from tests.sockets import (
     Frame,
     Page,
     ServerStash,
+    application,
     in_thread,
     new_session,
     slices,
@@ -412,6 +414,25 @@ async def test_a_layer_that_raises_does_not_end_the_socket(monkeypatch: Any, set
         down = False
         await in_thread(lambda: stash_of(key).merge(NOTE, {"a": 2}))
         assert (await page.hear("stash.changed"))["data"] == {"a": 2}
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError("gone"), RuntimeError("gone")])
+async def test_a_client_that_hangs_up_before_its_answer_has_saved(error: Exception, caplog: Any) -> None:
+    key = await new_session()
+    frames = [{"type": "stash.save", "view": NOTE, "changes": {name: 1}} for name in ("one", "two")]
+    messages = [{"type": "websocket.receive", "text": json.dumps(frame)} for frame in frames]
+    coming = iter([{"type": "websocket.connect"}, *messages, {"type": "websocket.disconnect", "code": 1006}])
+
+    async def receive() -> dict[str, Any]:
+        return next(coming)
+
+    async def send(message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.send":
+            raise error
+
+    await asyncio.wait_for(application()(Page(key).socket.scope, receive, send), DEADLINE)
+    assert await in_thread(lambda: stash_of(key).get_view(NOTE)) == {"one": 1, "two": 1}
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 async def test_the_sockets_groups_are_left() -> None:

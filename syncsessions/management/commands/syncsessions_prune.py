@@ -161,5 +161,5 @@ def duration(length: float) -> str:
     elif length % MINUTE == 0:
         text, count = ngettext("%(count)d minute", "%(count)d minutes", int(length // MINUTE)), length / MINUTE
     else:
-        text, count = ngettext("%(count)s second", "%(count)s seconds", int(length)), length
+        text, count = ngettext("%(count)s second", "%(count)s seconds", 1 if length == 1 else 2), length
     return text % {"count": f"{count:g}" if "%(count)s" in text else int(count)}
