@@ -15,7 +15,8 @@ class FrontView(TemplateView):
     template_name = "demo/front.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        return super().get_context_data(server_pid=os.getpid(), **kwargs)
+        command = os.environ.get("DEMO_COMMAND", "python manage.py demo")
+        return super().get_context_data(server_pid=os.getpid(), command=command, **kwargs)
 
 
 class NoteView(TemplateView):

@@ -10,7 +10,7 @@ const PING_EVERY = 25000;
 const RETRY = [300, 15000]; // ms: first, longest
 const SETTLE = [800, 2500]; // ms between tries of a socket whose session has changed: the new cookie is on its way
 const SOCKET_GIVES_WAY_AFTER = 1500; // ms that a page waits for its socket before it reads by fetch
-const KEEPALIVE_LIMIT = 60000; // bytes that a browser sends for a page that is gone
+const KEEPALIVE_LIMIT = 60000; // characters that a browser sends for a page that is gone
 
 const mounts = JSON.parse(document.getElementById(MOUNTS_ID)?.textContent ?? "{}");
 const navigation = performance.getEntriesByType("navigation")[0];
@@ -18,6 +18,10 @@ const navigated = !["reload", "back_forward"].includes(navigation?.type);
 
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+/** The objects in one, in which no name means anything by itself: a field may be called "constructor" or "__proto__". */
+const own = (...objects) => Object.assign(Object.create(null), ...objects);
+/** A form's property, which a field called "method" or "elements" would hide. */
+const of = (form, name) => Reflect.get(HTMLFormElement.prototype, name, form);
 const backoff = (tries) => Math.min(RETRY[0] * 2 ** tries, RETRY[1]) * (0.5 + Math.random() / 2);
 
 const remembered = {
@@ -169,6 +173,7 @@ const csrf = {
 };
 
 async function post(frame, { keepalive = false } = {}) {
+  if (!mounts.stash) throw new Failure("not mounted");
   for (const renew of [false, true]) {
     const response = await fetch(mounts.stash, {
       method: "POST",
@@ -185,7 +190,7 @@ async function post(frame, { keepalive = false } = {}) {
 }
 
 let sessionKnown = false;
-const otherTabs = new BroadcastChannel("syncsessions");
+const otherTabs = globalThis.BroadcastChannel ? new BroadcastChannel("syncsessions") : {};
 otherTabs.onmessage = () => socket.state === "refused" && socket.open(); // another tab's save has made the session
 
 /** A browser without a session makes one by its first save: until that is done, no other save is sent, in any tab. */
@@ -194,25 +199,28 @@ async function postSave(frame) {
   return navigator.locks.request("syncsessions.first-save", async () => {
     const answer = await post(frame);
     sessionKnown = answer.type === "stash.saved";
-    if (sessionKnown) otherTabs.postMessage("session");
+    if (sessionKnown) otherTabs.postMessage?.("session");
     return answer;
   });
 }
 
 // Views: what the page knows of a view's slices, and what it has yet to save.
 
+let clock = 0; // tells a slice that was heard of since the server was asked from what a late answer says of it
+
 /** One view's stash. Events: "changed" ({keys}), "cleared" ({keys}), "state". */
 class View extends EventTarget {
-  #slices = new Map(); // tab -> { keys: [..] or null, life, revision, data }
+  #slices = new Map(); // tab -> { keys: [..] or null, life, revision, data, heard }
   #pending = {};
   #sending = {};
+  #refused = {}; // what the server would not have: shown, not kept, and tried again with the next change
+  #creating = false;
   #timer = 0;
   #tries = 0;
   #busy = null;
   #fresh = true;
   state = "loading";
   ready = false;
-  #told = new Set(); // the tabs whose slices were told since the last subscribe
 
   constructor(name, vsn) {
     super();
@@ -222,13 +230,13 @@ class View extends EventTarget {
 
   /** The values as this page knows them, its own unsaved changes included. */
   get data() {
-    return Object.assign({}, ...[...this.#slices.values()].map((slice) => slice.data), this.#sending, this.#pending);
+    return own(...[...this.#slices.values()].map((slice) => slice.data), this.unsaved);
   }
 
   /** The revision of the session's slice as this page knows it; 0 where there is none. */
   get revision() { return this.#slices.get("")?.revision ?? 0; }
 
-  get unsaved() { return { ...this.#sending, ...this.#pending }; }
+  get unsaved() { return own(this.#refused, this.#sending, this.#pending); }
 
   /** What to say to subscribe to this view; only the page's first time is a visit. */
   entry(fresh) {
@@ -238,9 +246,13 @@ class View extends EventTarget {
 
   /** Save these values: now locally, in a moment at the server, after a while offline. */
   save(changes) {
-    Object.assign(this.#pending, changes);
+    this.#pending = { ...this.#refused, ...this.#pending, ...changes };
+    this.#refused = {};
+    if (this.state === "error" && !this.ready) return; // the server has refused the whole view
     this.#become(this.state === "offline" ? "offline" : "unsaved");
-    if (!this.#timer) this.#schedule(SAVE_AFTER);
+    if (this.#timer) return;
+    this.#schedule(SAVE_AFTER);
+    if (mounts.stash) csrf.get().catch(() => {}); // `sendOff` cannot wait for it
   }
 
   /** Remove what a browser may write here; other pages are told. */
@@ -258,21 +270,21 @@ class View extends EventTarget {
     clearTimeout(this.#timer);
     this.#timer = 0;
     this.#pending = {};
+    this.#refused = {};
   }
 
   /** The lives of the slices as last seen, by tab. */
   get lives() { return Object.fromEntries([...this.#slices].map(([at, slice]) => [at, slice.life])); }
 
-  /** The save that is under way, if any. */
-  get busy() { return this.#busy; }
+  /** The save under way that makes a slice, if any: nothing on the server can refuse it for coming late. */
+  get creating() { return this.#creating ? this.#busy : null; }
 
-  subscribed({ vsn, slices }) {
+  /** The server's answer to what was asked at this time of the clock. */
+  subscribed({ vsn, slices }, asked) {
     this.vsn = vsn;
     this.#fresh = false;
-    const before = this.#slices;
-    this.#slices = new Map(slices.map(({ tab: at, keys }) => [at, { life: "", revision: 0, data: {}, ...before.get(at), keys }]));
-    for (const [at, { life }] of this.#slices) if (life && !this.#told.has(at)) this.cleared({ tab: at, life });
-    this.#told.clear();
+    this.#slices = new Map(slices.map(({ tab: at, keys }) => [at, Object.assign(this.#slice(at), { keys })]));
+    for (const [at, { life, heard }] of this.#slices) if (heard <= asked) this.cleared({ tab: at, life });
     const first = !this.ready;
     this.ready = true;
     if (first) this.dispatchEvent(new CustomEvent("ready"));
@@ -285,27 +297,36 @@ class View extends EventTarget {
     this.#become("error");
   }
 
-  took({ tab: at, life, revision, data }) {
-    this.#told.add(at);
-    const slice = this.#slices.get(at) ?? { life: "", revision: 0, data: {}, keys: null };
-    if (slice.life === life && revision <= slice.revision) return;
+  took({ tab: at, life, revision, data }, asked = clock) {
+    const slice = this.#slice(at);
+    const late = slice.heard > asked && slice.life !== life;
+    slice.heard = ++clock;
+    if (late || slice.life === life && revision <= slice.revision) return;
     const old = slice.data;
-    const gone = slice.life && slice.life !== life ? Object.keys(old).filter((key) => !(key in data)) : [];
+    const gone = slice.life && slice.life !== life ? Object.keys(old).filter((key) => !Object.hasOwn(data, key)) : [];
     Object.assign(slice, { life, revision, data });
     this.#slices.set(at, slice);
     const mine = this.unsaved;
     const keys = Object.keys(data).filter((key) => !(key in mine) && !same(data[key], old[key]));
     if (keys.length) this.dispatchEvent(new CustomEvent("changed", { detail: { keys } }));
-    if (gone.length) this.dispatchEvent(new CustomEvent("cleared", { detail: { keys: gone } }));
+    if (gone.length) this.#tellCleared(gone);
   }
 
   cleared({ tab: at, life }) {
     const slice = this.#slices.get(at);
     if (!slice?.life || slice.life !== life) return;
-    const keys = Object.keys(slice.data).filter((key) => !(key in this.#pending));
-    Object.assign(slice, { life: "", revision: 0, data: {} });
-    this.dispatchEvent(new CustomEvent("cleared", { detail: { keys } }));
+    const keys = Object.keys(slice.data);
+    Object.assign(slice, { life: "", revision: 0, data: {}, heard: ++clock });
+    this.#tellCleared(keys);
   }
+
+  /** What was typed since the last save stays, and will be saved. */
+  #tellCleared(keys) {
+    const cleared = keys.filter((key) => !Object.hasOwn(this.#pending, key));
+    this.dispatchEvent(new CustomEvent("cleared", { detail: { keys: cleared } }));
+  }
+
+  #slice(at) { return this.#slices.get(at) ?? { life: "", revision: 0, data: {}, keys: null, heard: 0 }; }
 
   /** Try again at once: there is a way to the server again. */
   retry() {
@@ -341,8 +362,10 @@ class View extends EventTarget {
       if (!Object.keys(changes).length) continue;
       for (const key of Object.keys(changes)) delete this.#pending[key];
       this.#sending = changes;
+      this.#creating = !slice.life;
       const again = await this.#saveSlice(at, slice, changes);
       this.#sending = {};
+      this.#creating = false;
       if (again) {
         this.#pending = { ...changes, ...this.#pending };
         return;
@@ -350,7 +373,7 @@ class View extends EventTarget {
     }
     for (const key of Object.keys(this.#pending)) if (!this.#belongs(key)) delete this.#pending[key];
     if (Object.keys(this.#pending).length) this.#schedule(SAVE_AFTER);
-    else if (this.state === "saving") this.#become("saved");
+    else if (this.state === "saving") this.#become(Object.keys(this.#refused).length ? "error" : "saved");
   }
 
   /** Send one slice's changes. True when they have to be sent again, which is then scheduled. */
@@ -359,13 +382,15 @@ class View extends EventTarget {
     let answer;
     try {
       if (socket.settling) throw new Failure("the session is changing");
-      answer = await (socket.state === "open" ? socket.request(frame) : postSave(frame));
+      // A frame that is too large for a socket is answered by no socket.
+      const bySocket = socket.state === "open" && JSON.stringify(frame).length < KEEPALIVE_LIMIT;
+      answer = await (bySocket ? socket.request(frame) : postSave(frame));
     } catch {
       answer = { type: "error", code: "unreachable" };
     }
     if (answer.type === "stash.saved") {
       const follows = !slice.life ? answer.revision === 1 : answer.life === slice.life && answer.revision === slice.revision + 1;
-      Object.assign(slice, { life: answer.life, data: { ...slice.data, ...changes } });
+      Object.assign(slice, { life: answer.life, data: { ...slice.data, ...changes }, heard: ++clock });
       if (follows) slice.revision = answer.revision;
       else if (socket.state !== "open") reread(this);
       this.#tries = 0;
@@ -374,6 +399,7 @@ class View extends EventTarget {
     }
     if (answer.code === "conflict") {
       this.cleared({ tab: at, life: slice.life });
+      this.#tellCleared(Object.keys(changes));
       reread(this);
       return false;
     }
@@ -382,8 +408,14 @@ class View extends EventTarget {
       this.#schedule(answer.retry_after ? answer.retry_after * 1000 : backoff(this.#tries++));
       return true;
     }
+    const keys = Object.keys(changes);
+    if (keys.length > 1 && ["invalid_value", "too_large"].includes(answer.code)) {
+      // One value is wrong, or too long: the others are kept without it.
+      for (const key of keys) if (await this.#saveSlice(at, slice, own({ [key]: changes[key] }))) return true;
+      return false;
+    }
     console.warn(`syncsessions: ${this.name} was not saved: ${answer.message}`);
-    this.#become("error");
+    this.#refused = { ...this.#refused, ...changes };
     return false;
   }
 
@@ -414,24 +446,28 @@ const socket = new Socket({
     sessionKnown = true;
     if (views.size) subscribe([...views.values()]);
   },
-  heard(frame) {
+  heard(frame, asked) {
     const view = views.get(frame.view);
     if (!view) return;
-    if (frame.type === "stash.changed") view.took(frame);
+    if (frame.type === "stash.changed") view.took(frame, asked);
     else if (frame.type === "stash.cleared") view.cleared(frame);
+    else if (frame.code === "store_unavailable") setTimeout(() => reread(view), backoff(2));
     else if (frame.type === "error") view.refused();
   },
   changed(state) {
-    if (state === "refused") for (const view of views.values()) read(view);
+    if (state !== "refused") return;
+    sessionKnown = false;
+    for (const view of views.values()) read(view);
   },
 });
 
 let returned = new Set(); // views whose form came back after a submit: that is no fresh visit
 
 async function subscribe(some) {
+  const asked = clock;
   try {
     const entries = some.map((view) => view.entry(navigated && !returned.has(view.name)));
-    settle(await socket.request({ type: "stash.subscribe", views: entries }));
+    settle(await socket.request({ type: "stash.subscribe", views: entries }), asked);
   } catch { /* the socket is gone, and comes again */ }
 }
 
@@ -440,11 +476,12 @@ async function read(view) {
   if (!mounts.stash || !tab) return;
   const { fresh, ...entry } = view.entry(navigated && !returned.has(view.name));
   const query = new URLSearchParams({ ...entry, fresh: fresh ? "1" : "" });
+  const asked = clock;
   try {
     const answer = await fetch(`${mounts.stash}?${query}`, { credentials: "same-origin", signal: AbortSignal.timeout(ANSWER_WITHIN) });
     const { frames } = await answer.json();
-    for (const frame of frames) socket.heard(frame);
-    settle(frames.at(-1));
+    for (const frame of frames) socket.heard(frame, asked);
+    settle(frames.at(-1), asked);
   } catch {
     if (!view.ready) setTimeout(() => view.ready || read(view), backoff(3));
   }
@@ -452,8 +489,8 @@ async function read(view) {
 
 const reread = (view) => (socket.state === "open" ? subscribe([view]) : read(view));
 
-function settle(subscribed) {
-  for (const part of subscribed.views ?? []) views.get(part.view)?.subscribed(part);
+function settle(subscribed, asked) {
+  for (const part of subscribed.views ?? []) views.get(part.view)?.subscribed(part, asked);
   for (const view of views.values()) view.retry();
 }
 
@@ -483,7 +520,7 @@ class BoundForm {
 
   constructor(form) {
     this.form = form;
-    this.view = openView(form.dataset.syncsessionsStash, { vsn: Number(form.dataset.syncsessionsVsn) || undefined });
+    this.view = openView(of(form, "dataset").syncsessionsStash, { vsn: Number(of(form, "dataset").syncsessionsVsn) || undefined });
     this.returned = returned.has(this.view.name) || form.querySelector('[aria-invalid="true"], .errorlist') !== null;
     if (this.returned) returned.add(this.view.name);
     this.view.addEventListener("changed", ({ detail }) => this.#fill(detail.keys));
@@ -497,6 +534,11 @@ class BoundForm {
 
   input(field) {
     if (this.#filling) return;
+    if (this.submitted) { // and the page is still here: a download, or the browser's stop
+      this.submitted = false;
+      remember(this.view, undefined);
+      return this.saveAll();
+    }
     const key = field.name;
     if (this.#fields().has(key)) this.view.save({ [key]: readField(this.#fields().get(key)) });
   }
@@ -546,7 +588,7 @@ class BoundForm {
   /** The fields that are kept: name -> elements. */
   #fields() {
     const fields = new Map();
-    for (const element of this.form.elements) {
+    for (const element of of(this.form, "elements")) {
       if (!element.name || !this.#isKept(element)) continue;
       fields.set(element.name, [...(fields.get(element.name) ?? []), element]);
     }
@@ -562,8 +604,9 @@ class BoundForm {
   }
 
   #show() {
-    this.form.dataset.syncsessionsState = this.view.state;
-    this.form.dataset.syncsessionsRevision = this.view.revision;
+    const dataset = of(this.form, "dataset");
+    dataset.syncsessionsState = this.view.state;
+    dataset.syncsessionsRevision = this.view.revision;
   }
 }
 
@@ -617,32 +660,46 @@ function bind(form) {
 
 // Submitting: pending saves are dropped; where the next page lacks the form, the submit has succeeded.
 
+/** Before the page's own handlers, which shall hear of a submit once. */
+function beforeSubmit(event) {
+  const known = bound.get(event.target);
+  const creating = known?.view.creating;
+  if (!creating || known.waited) return;
+  // A first save under way would come after the server's reset and bring the draft back: let it arrive before.
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  if (known.waits) return;
+  known.waits = true;
+  Promise.race([creating, sleep(ANSWER_WITHIN)]).then(() => {
+    known.waited = true;
+    of(known.form, "requestSubmit").call(known.form, event.submitter);
+    known.waited = known.waits = false;
+  });
+}
+
 function onSubmit(event) {
   const known = bound.get(event.target);
   if (!known || event.defaultPrevented) return;
   const { form, view } = known;
   view.forget();
-  if (view.busy && !Object.values(view.lives).some(Boolean)) {
-    // A first save under way would come after the server's reset and bring the draft back: let it arrive before.
-    event.preventDefault();
-    Promise.race([view.busy, sleep(ANSWER_WITHIN)]).then(() => { view.forget(); form.requestSubmit(event.submitter); });
-    return;
-  }
-  if ((event.submitter?.formMethod || form.method) === "post") {
-    const field = form.elements[TAB_FIELD] ?? form.appendChild(Object.assign(document.createElement("input"), { type: "hidden", name: TAB_FIELD }));
+  if ((event.submitter?.formMethod || of(form, "method")) === "post") {
+    const field = of(form, "elements")[TAB_FIELD] ?? form.appendChild(Object.assign(document.createElement("input"), { type: "hidden", name: TAB_FIELD }));
     field.value = tab;
   }
-  const submitted = JSON.parse(remembered.get(SUBMITTED_KEY) ?? "{}");
-  submitted[view.name] = { vsn: view.vsn, lives: view.lives, keep: "syncsessionsKeep" in form.dataset };
-  remembered.set(SUBMITTED_KEY, JSON.stringify(submitted));
+  remember(view, { vsn: view.vsn, lives: view.lives, keep: "syncsessionsKeep" in of(form, "dataset") });
   known.submitted = true;
+}
+
+function remember(view, submit) {
+  const submitted = JSON.parse(remembered.get(SUBMITTED_KEY) ?? "{}");
+  remembered.set(SUBMITTED_KEY, JSON.stringify({ ...submitted, [view.name]: submit }));
 }
 
 function settleSubmitted() {
   const submitted = JSON.parse(remembered.get(SUBMITTED_KEY) ?? "{}");
   if (navigation?.responseStatus >= 400) return; // an error page is no success; the next page will tell
   remembered.set(SUBMITTED_KEY, null);
-  const present = new Set([...document.querySelectorAll("form[data-syncsessions-stash]")].map((form) => form.dataset.syncsessionsStash));
+  const present = new Set([...document.querySelectorAll("form[data-syncsessions-stash]")].map((form) => of(form, "dataset").syncsessionsStash));
   for (const [name, { vsn, lives, keep }] of Object.entries(submitted)) {
     if (present.has(name)) returned.add(name);
     else if (!keep && navigated) tabClaimed.then(() => new View(name, vsn).clear(lives)).catch(() => {});
@@ -657,6 +714,7 @@ function start() {
     document.addEventListener(type, ({ target }) => bound.get(target.form)?.input(target));
   }
   document.addEventListener("reset", ({ target }) => setTimeout(() => bound.get(target)?.saveAll()));
+  addEventListener("submit", beforeSubmit, { capture: true });
   addEventListener("submit", onSubmit);
   addEventListener("pagehide", () => {
     const going = new Set([...bound.values()].filter((form) => form.submitted).map((form) => form.view));
@@ -665,7 +723,8 @@ function start() {
   });
   addEventListener("pageshow", ({ persisted }) => persisted && socket.open());
   document.addEventListener("visibilitychange", () => {
-    if (document.visibilityState === "visible" && socket.state !== "open") views.forEach(read);
+    if (document.visibilityState !== "visible") views.forEach((view) => view.retry()); // a phone may end the page unheard
+    else if (socket.state !== "open") views.forEach((view) => read(view));
   });
   new MutationObserver(() => {
     document.querySelectorAll("form[data-syncsessions-stash]").forEach(bind);

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import socket
 import sys
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -23,20 +25,19 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
         parser.add_argument("--port", type=int, default=8000, help="the port to listen on (default: 8000)")
-        parser.add_argument("--password", help="the password of the user admin (default: a random one, each time)")
+        parser.add_argument("--password", help="the password of the user admin (default: a random one at the first start, then that)")
 
     def handle(self, *, host: str, port: int, password: str | None, verbosity: int, **options: Any) -> None:
         check_free(host, port)
         call_command("migrate", interactive=False, verbosity=max(verbosity - 1, 0))
-        password = password or secrets.token_urlsafe(9)
-        make_admin(password)
+        password = make_admin(password)
         catalogue.fill()
         samples.make_users()
         sessions = samples.make_stashes()
         self.announce(f"http://{f'[{host}]' if ':' in host else host}:{port}/", password, sessions)
         serve(host, port)
 
-    def announce(self, url: str, password: str, sessions: int) -> None:
+    def announce(self, url: str, password: str | None, sessions: int) -> None:
         lines = [
             "",
             self.style.SUCCESS(f"  The demo is ready, with {sessions} sample sessions."),
@@ -44,9 +45,10 @@ class Command(BaseCommand):
             f"    Open      {url}",
             f"    Admin     {url}admin/",
             "    User      admin",
-            f"    Password  {password}",
+            f"    Password  {password or 'as printed at the first start; --password sets another'}",
             "",
-            f"  Stop it with Ctrl-C, or try what survives: kill -9 {os.getpid()}, then start it again.",
+            f"  Stop it with Ctrl-C, or try what survives: kill -9 {os.getpid()}, then",
+            f"  start it again: {command_line()}",
             "",
         ]
         self.stdout.write("\n".join(lines))
@@ -66,12 +68,24 @@ def check_free(host: str, port: int) -> None:
         ) from error
 
 
-def make_admin(password: str) -> None:
+def make_admin(password: str | None) -> str | None:
+    """The password of the user admin; None where it stays what it was, so that nobody is logged out by a restart."""
     users = get_user_model()._default_manager
-    user, _made = users.get_or_create(username="admin", defaults={"email": "admin@example.org"})
+    user, made = users.get_or_create(username="admin", defaults={"email": "admin@example.org"})
+    password = password or (secrets.token_urlsafe(9) if made else None)
     user.is_staff = user.is_superuser = user.is_active = True
-    user.set_password(password)
+    if password and not user.check_password(password):
+        user.set_password(password)
     user.save()
+    return password
+
+
+def command_line() -> str:
+    """What was typed to start the demo, as it can be typed again."""
+    python = Path(sys.executable)
+    here = Path.cwd()
+    shown = python.relative_to(here) if python.is_relative_to(here) else python
+    return shlex.join([str(shown), *sys.argv])
 
 
 def serve(host: str, port: int) -> None:
@@ -80,6 +94,7 @@ def serve(host: str, port: int) -> None:
     sys.stderr.flush()
     paths = [str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    os.environ["DEMO_COMMAND"] = command_line()
     os.execv(  # noqa: S606 - no shell is wanted
         sys.executable,
         [sys.executable, "-m", "daphne", "-b", host, "-p", str(port), "project.asgi:application"],
