@@ -20,7 +20,7 @@ def _memory_store() -> dict[str, dict[str, Any]]:
 class Settings:
     """Names, meanings and defaults are the contract's; times are seconds, rates are `"n/s|m|h"`."""
 
-    STORES: Mapping[str, Mapping[str, Any]] = field(default_factory=_memory_store)
+    STORES: Mapping[str, Mapping[str, Any]] = field(default_factory=_memory_store, repr=False)
     STASH_TTL: float | None = 30 * 24 * 3600
     STASH_INVALID_VALUE: str = "raise"
     STASH_CLIENT_VIEWS: Sequence[str] = ()

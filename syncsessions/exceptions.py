@@ -22,9 +22,20 @@ class SyncSessionsError(Exception):
     def __str__(self) -> str:
         return str(self.message)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
     def as_dict(self) -> dict[str, Any]:
         """The error as a client is told it: `{"code", "message", **details}`."""
         return {"code": self.code, "message": str(self), **self.details}
+
+
+def _restore(kind: type[SyncSessionsError], args: tuple[Any, ...], state: dict[str, Any]) -> SyncSessionsError:
+    """Errors travel between processes whatever their constructors ask for."""
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class InvalidSessionId(SyncSessionsError):

@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('owner', models.CharField(max_length=64, verbose_name='owner')),
-                ('user_pk', models.CharField(blank=True, default='', max_length=64, verbose_name='user')),
+                ('user_pk', models.CharField(blank=True, default='', max_length=255, verbose_name='user')),
                 ('view', models.CharField(max_length=200, verbose_name='view')),
                 ('view_hash', models.CharField(max_length=64)),
                 ('tab', models.CharField(blank=True, default='', max_length=200, verbose_name='tab')),

@@ -21,43 +21,24 @@ def group(owner: Owner) -> str:
 
 def written(alias: str, place: Place, done: Iterable[Written]) -> None:
     for each in done:
-        after_commit(alias, partial(_tell_written, place, each))
+        key = latest.SliceKey(place.owner.hash, place.view, place.vsn, each.tab)
+        _announce(alias, place.owner, key, each.life, each.revision)
 
 
 def removed(alias: str, owner: Owner, gone: Iterable[Removed]) -> None:
     for each in gone:
-        after_commit(alias, partial(_tell_removed, owner, each))
+        _announce(alias, owner, latest.SliceKey(owner.hash, each.view, each.vsn, each.tab), each.life, 0)
 
 
-def _tell_written(place: Place, each: Written) -> None:
-    owner = place.owner
-    key = latest.SliceKey(owner.hash, place.view, place.vsn, each.tab)
-    latest.note(key, each.life, each.revision)
+def _announce(alias: str, owner: Owner, key: latest.SliceKey, life: str, revision: int) -> None:
+    # At once: before the commit, this process must not take what it has overwritten itself for what is there. A
+    # rollback makes this one news too many, which costs a write.
+    latest.note(key, life if revision else "", revision)
+    after_commit(alias, partial(_tell, owner, key, life, revision))
+
+
+def _tell(owner: Owner, key: latest.SliceKey, life: str, revision: int) -> None:
+    said = {"view": key.view, "vsn": key.vsn, "tab": key.tab, "life": life, "revision": revision}
     if stash_written.receivers:
-        _emit(owner, place.view, place.vsn, each.tab, each.life, each.revision)
-    _ring(owner, key, each.life, each.revision)
-
-
-def _tell_removed(owner: Owner, gone: Removed) -> None:
-    key = latest.SliceKey(owner.hash, gone.view, gone.vsn, gone.tab)
-    latest.note(key, "", 0)
-    if stash_written.receivers:
-        _emit(owner, gone.view, gone.vsn, gone.tab, gone.life, 0)
-    _ring(owner, key, gone.life, 0)
-
-
-def _ring(owner: Owner, key: latest.SliceKey, life: str, revision: int) -> None:
-    message = {
-        "type": RUNG,
-        "owner": owner.hash,
-        "view": key.view,
-        "vsn": key.vsn,
-        "tab": key.tab,
-        "life": life,
-        "revision": revision,
-    }
-    doorbell.ring(group(owner), message, bell=(key, life, revision == 0))
-
-
-def _emit(owner: Owner, view: str, vsn: int, tab: str, life: str, revision: int) -> None:
-    emit(stash_written, Place, owner=owner, view=view, tab=tab, vsn=vsn, life=life, revision=revision)
+        emit(stash_written, Place, owner=owner, **said)
+    doorbell.ring(group(owner), {"type": RUNG, "owner": owner.hash, **said}, bell=(key, life, revision == 0))

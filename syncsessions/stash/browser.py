@@ -9,17 +9,16 @@ from typing import Any, NamedTuple
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.urls import get_resolver
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from syncsessions import conf
-from syncsessions.digests import text_hash
 from syncsessions.exceptions import AccessRefused, Conflict, FrameError, InvalidValue, SyncSessionsError
 from syncsessions.frames import Frame, error_frame, ref_of
 from syncsessions.json_values import JSON
 from syncsessions.stash import announce, owners
-from syncsessions.stash.models import StashSlice
-from syncsessions.stash.rows import Owner, Place, Removed, Row, Write, Written
-from syncsessions.stash.session import StashSession, check_names, judged_write
+from syncsessions.stash.rows import Owner, Place, Row, Which, Write, Written
+from syncsessions.stash.session import SEEN_GRAIN, StashSession, check_names, judged_write
 from syncsessions.stash.sql import run
 from syncsessions.stash.sql.base import Statements
 from syncsessions.stash.view import RECONNECT, Lifetime, NotCarriedOver, ViewStash, declared
@@ -97,7 +96,7 @@ class Browser:
             raise FrameError("bad_frame", _("“views” lists at most %(most)d views.") % {"most": MOST_VIEWS})
         told: list[Frame] = []
         views: list[JSON] = []
-        for entry in entries:
+        for entry in _without_repeats(entries):
             try:
                 followed, changed = self._subscribe(entry)
             except SyncSessionsError as error:
@@ -173,6 +172,8 @@ class Browser:
 
         def create(connection: BaseDatabaseWrapper, statements: Statements) -> Written:
             done = statements.create(connection, place, write, limit, MOST_SLICES)
+            if done is None and self._make_room(stash):
+                done = statements.create(connection, place, write, limit, MOST_SLICES)
             if done is None:
                 message = _("A browser may have %(most)d slices. Clear one first.") % {"most": MOST_SLICES}
                 raise AccessRefused("not_allowed", message, limit=MOST_SLICES)
@@ -184,6 +185,14 @@ class Browser:
             self._look(access, name, fresh=False)  # a new slice would hide an older version from migration
             written = run(create, limit)
         return written
+
+    def _make_room(self, stash: StashSession) -> bool:
+        """Remove the drafts of a tab that has long been closed: the one of all the tabs' slices unseen for longest."""
+        slices = [row for row in stash.all_rows() if row.tab and timezone.now() - row.last_seen_at > SEEN_GRAIN]
+        if not slices:
+            return False
+        oldest = min(slices, key=lambda row: row.last_seen_at)
+        return bool(stash.remove(tabs=[oldest.tab], life=oldest.life))
 
     def clear(self, frame: Frame) -> list[Frame]:
         """`stash.cleared`: what the browser may write in this slice is gone, and with it the slice's life."""
@@ -206,17 +215,12 @@ class Browser:
 
         def work(connection: BaseDatabaseWrapper, statements: Statements) -> bool:
             with transaction.atomic(using=connection.alias):
-                found = StashSlice.objects.using(connection.alias).filter(
-                    owner=place.owner.hash,
-                    view_hash=place.view_hash,
-                    tab_hash=text_hash(name.tab),
-                    vsn=name.vsn,
-                    life=row.life,
-                    revision=row.revision,
+                gone = statements.remove(
+                    connection, place.owner, Which(name.view, [name.tab], name.vsn, row.life, row.revision)
                 )
-                if not found.delete()[0]:
+                announce.removed(connection.alias, place.owner, gone)
+                if not gone:
                     return False
-                announce.removed(connection.alias, place.owner, [Removed(name.view, name.tab, name.vsn, row.life)])
                 if left:
                     write = judged_write(name.tab, left, limit)
                     announce.written(connection.alias, place, statements.merge(connection, place, [write], limit))
@@ -268,6 +272,15 @@ def _addressed(entry: Mapping[str, JSON]) -> tuple[Access, SliceName]:
     if not isinstance(vsn, int):
         vsn = access.stash_class.vsn if access.stash_class else 1
     return access, SliceName(view, vsn, tab)
+
+
+def _without_repeats(entries: list[JSON]) -> list[JSON]:
+    """Each slice is told once, however often it is asked for."""
+    seen: dict[tuple[str, ...], JSON] = {}
+    for entry in entries:
+        named = entry if isinstance(entry, dict) else {}
+        seen.setdefault(tuple(repr(named.get(part)) for part in ("view", "vsn", "tab")), entry)
+    return list(seen.values())
 
 
 def _tab_of(access: Access, page_tab: str, changes: Mapping[str, JSON]) -> str:

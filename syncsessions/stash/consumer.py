@@ -28,6 +28,7 @@ class StashConsumerMixin:
     channel_layer: Any
     channel_name: str
     _stash_values: dict[str, JSON] = {}
+    _stash_group: str | None = None
 
     @cached_property
     def stash(self) -> ViewStash:
@@ -77,6 +78,15 @@ class StashConsumerMixin:
             self._stash_values = recovery.values
             await self.stash_changed(recovery.values)
 
+    async def websocket_disconnect(self, message: Mapping[str, Any]) -> None:
+        if self._stash_group is not None:
+            group, self._stash_group = self._stash_group, None
+            try:
+                await self.channel_layer.group_discard(group, self.channel_name)
+            except Exception:
+                logger.debug("A consumer could not leave its group", exc_info=True)
+        await super().websocket_disconnect(message)  # type: ignore[misc]
+
     async def _listen(self) -> None:
         owner = await self.stash.session.apeek()
         if owner is None or self.channel_layer is None:
@@ -84,5 +94,6 @@ class StashConsumerMixin:
         doorbell.listen()
         try:
             await self.channel_layer.group_add(announce.group(owner), self.channel_name)
+            self._stash_group = announce.group(owner)
         except Exception:
             logger.exception("The channel layer did not take a consumer into its group; the stash is not live")

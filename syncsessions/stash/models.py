@@ -16,7 +16,7 @@ class StashSlice(models.Model):
     """
 
     owner = models.CharField(_("owner"), max_length=64)
-    user_pk = models.CharField(_("user"), max_length=64, blank=True, default="")
+    user_pk = models.CharField(_("user"), max_length=255, blank=True, default="")
     view = models.CharField(_("view"), max_length=200)
     view_hash = models.CharField(max_length=64)
     tab = models.CharField(_("tab"), max_length=200, blank=True, default="")

@@ -70,6 +70,7 @@ class Which(NamedTuple):
     tabs: Sequence[str] | None = None
     vsn: int | None = None
     life: str | None = None
+    revision: int | None = None
 
 
 class Write(NamedTuple):

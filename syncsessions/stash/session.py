@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from asgiref.sync import sync_to_async
+from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -15,7 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from syncsessions import conf
 from syncsessions.digests import text_hash
-from syncsessions.exceptions import InvalidValue
+from syncsessions.exceptions import InvalidValue, StoreUnavailable
 from syncsessions.json_values import JSON, check_text, judge, size
 from syncsessions.stash import announce, owners
 from syncsessions.stash.models import StashSlice
@@ -33,6 +34,7 @@ logger = logging.getLogger("syncsessions.stash")
 VIEW_LENGTH = TAB_LENGTH = 200
 VIEW_NAME, TAB_ID = gettext_lazy("A view's name"), gettext_lazy("A tab's id")
 LARGEST_VSN = 2**31 - 1
+Found = TypeVar("Found", bound=Owner | None)
 SEEN_GRAIN = timedelta(days=1)
 
 
@@ -156,7 +158,7 @@ class StashSession:
     def peek(self) -> Owner | None:
         """Whose stash it is, if there is anybody yet; the first call moves rows from under older secret keys."""
         if self._owner is None:
-            self._owner = self._source.peek()
+            self._owner = _asked(self._source.peek)
             self._adopt()
         return self._owner
 
@@ -167,7 +169,7 @@ class StashSession:
         """Whose stash it is, a new browser session where there was none."""
         # Asked again though it was seen: only this keeps a derived id inside the session's data, and after a logout
         # the session is another one.
-        owner = self._source.ensure()
+        owner = _asked(self._source.ensure)
         if self._owner is None or self._owner.hash != owner.hash:
             self._owner = owner
             self._adopt()
@@ -175,7 +177,7 @@ class StashSession:
 
     def _adopt(self) -> None:
         if self._owner is not None and self._owner.former:
-            adopt(self._owner, self.slice_limit)
+            adopt(self._owner)
 
     def write(
         self,
@@ -208,6 +210,11 @@ class StashSession:
             return []
 
         return run(lambda connection, statements: statements.read(connection, owner, Which(view, tabs, vsn)))
+
+    def all_rows(self) -> list[Row]:
+        """Every slice of the owner."""
+        owner = self.peek()
+        return [] if owner is None else run(lambda connection, statements: statements.read(connection, owner, Which()))
 
     def remove(self, **which: Any) -> list[Removed]:
         """Remove the owner's slices that `Which` means by these arguments, and tell it."""
@@ -258,6 +265,14 @@ def judged_write(tab: str, changes: Mapping[str, JSON], limit: int, *, strict: b
         message = _("The slice would be larger than %(limit)d bytes; nothing was written.")
         raise InvalidValue(message % {"limit": limit}, limit=limit)
     return Write(tab, text, new_life())
+
+
+def _asked(ask: Callable[[], Found]) -> Found:
+    """Who it is stands in a database too: in the session's, or the user's."""
+    try:
+        return ask()
+    except Error as error:
+        raise StoreUnavailable from error
 
 
 def _slices(connection: BaseDatabaseWrapper, owner: Owner) -> Any:

@@ -15,7 +15,7 @@ from syncsessions.json_values import JSON
 from syncsessions.signals import emit, stash_recovered
 from syncsessions.stash import latest, owners
 from syncsessions.stash.knowledge import Knowledge
-from syncsessions.stash.rows import Row
+from syncsessions.stash.rows import Row, Written
 from syncsessions.stash.session import StashSession, check_names
 from syncsessions.stash.sql import database_alias, spare_the_transaction
 
@@ -82,6 +82,7 @@ class ViewStash:
         self.tab = tab or ""
         self._known: dict[str, Knowledge] = {}
         self._kept_back = False
+        self._found = False
 
     @classmethod
     def for_request(cls, request: Any, tab: str | None = None) -> Self:
@@ -101,7 +102,7 @@ class ViewStash:
         source = owners.scope_owner(scope)
         if cls.owner == "user":
             source = owners.UserOwner(lambda: scope.get("user"))
-        return cls(StashSession.of_source(source), tab)
+        return cls(StashSession.of_source(source), tab if _can_be_tab(tab) else None)
 
     def migrate(self, old_vsn: int, data: dict[str, JSON]) -> Mapping[str, JSON] | None:
         """Values of this version out of an older slice's. None, the default: begin with nothing."""
@@ -194,6 +195,7 @@ class ViewStash:
             rows = self.session.rows(self.view, self._tabs(), self.vsn)
             own = {row.tab: row for row in rows}
         self.session.see(self.view, self.vsn, own.values())
+        self._found = True
         self._know(own, heard)
         return own
 
@@ -238,11 +240,32 @@ class ViewStash:
     def _write(self, changed: Mapping[str, Mapping[str, JSON]]) -> None:
         heard = self._heard()
         written = self.session.write(self.view, self.vsn, changed, limit=self.slice_limit)
+        made = [each for each in written.values() if each.revision == 1]
+        if made and not self._found and type(self).migrate is not ViewStash.migrate and not self._uncover(made):
+            return
         alias = database_alias()
         for tab, values in changed.items():
             known = self._known.setdefault(tab, Knowledge())
             mark = latest.Mark(written[tab].life, written[tab].revision)
             known.wrote(alias, self._slice_key(tab), mark, values, heard[tab])
+
+    def _uncover(self, made: Iterable[Written]) -> bool:
+        """Carry an older version over, under slices that a save has made unseen and that would hide it for ever.
+
+        Where it cannot be carried over, the new slices go again: False.
+        """
+        lives = {each.tab: each.life for each in made}
+        rows = self.session.rows(self.view, list(lives))
+        older = [row for row in rows if row.vsn < self.vsn]
+        try:
+            if older:
+                self._carry_over(max(older, key=lambda row: row.written).vsn, rows, {})
+        except NotCarriedOver:
+            logger.exception("Not saved: what an older version of %s holds could not be migrated", self.view)
+            for tab, life in lives.items():
+                self.session.remove(view=self.view, tabs=[tab], vsn=self.vsn, life=life)
+            return False
+        return True
 
     def _changed(self, tab: str, values: Mapping[str, JSON]) -> dict[str, JSON]:
         known = self._known.get(tab)

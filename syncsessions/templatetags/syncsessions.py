@@ -18,8 +18,11 @@ MOUNTS_ID = "syncsessions-mounts"
 @register.simple_tag(takes_context=True)
 def syncsessions_js(context: template.Context) -> SafeString:
     """The module's script tag, and a `json_script` with its mounts. Takes the page's CSP nonce where there is one."""
-    nonce = context.get("csp_nonce") or getattr(context.get("request"), "csp_nonce", None)
-    attribute = format_html(' nonce="{}"', nonce) if nonce else ""
+    nonce = context.get("csp_nonce")
+    if nonce is None:
+        nonce = getattr(context.get("request"), "csp_nonce", None)
+    # Django's nonce is false until it is first written out.
+    attribute = "" if nonce is None else format_html(' nonce="{}"', str(nonce))
     module = format_html(
         '<script type="module" src="{}"{}></script>', static("syncsessions/syncsessions.js"), attribute
     )

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from channels.layers import get_channel_layer
 from channels.testing import WebsocketCommunicator
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
@@ -223,3 +224,12 @@ async def test_a_layer_that_fails_leaves_the_rest(
         assert await told(socket) == {"recovered": "not_found", "values": {}}
         assert (await ask(socket, save={"room": "a"}))["done"] is True
     assert "not live" in caplog.text
+
+
+async def test_it_leaves_its_group(session_id: str) -> None:
+    await StashSession(session_id).amerge(ChatStash.view, {"room": "a"})
+    async with chat(session_id) as socket:
+        await told(socket)
+        groups = get_channel_layer().groups
+        assert any(groups.values())
+    assert not any(groups.values())

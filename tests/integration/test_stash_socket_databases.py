@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import connections
+from django.utils import timezone
 
 from syncsessions.stash import StashSession
 from syncsessions.stash.browser import Browser
@@ -122,6 +124,26 @@ async def test_the_hundred_and_first_slice_is_refused(database: str) -> None:
         await page.ask(type="stash.clear", view=NOTE, tab="t5")
         assert (await page.save(NOTE, {"a": 1}, tab="one too many"))["type"] == "stash.saved"
     assert await in_thread(StashSlice.objects.count) == 100
+
+
+async def test_at_the_bound_a_tab_that_was_closed_long_ago_makes_room(database: str) -> None:
+    key = await new_session()
+    await in_thread(lambda: [stash_of(key).merge(NOTE, {"a": 1}, tab=f"t{number}") for number in range(100)])
+    old = StashSlice.objects.using(database).filter(tab__in=["t3", "t7"])
+    await in_thread(lambda: old.update(last_seen_at=timezone.now() - timedelta(days=2)))
+    await in_thread(lambda: old.filter(tab="t7").update(last_seen_at=timezone.now() - timedelta(days=3)))
+    async with Page(key) as page:
+        assert (await page.save(NOTE, {"a": 1}, tab="new"))["type"] == "stash.saved"
+    stored = await in_thread(lambda: slices(key, NOTE))
+    assert (len(stored), ("t7", 1) in stored, ("t3", 1) in stored) == (100, False, True)
+
+
+async def test_a_slice_that_is_asked_for_often_is_told_once() -> None:
+    key = await new_session()
+    await in_thread(lambda: stash_of(key).merge(NOTE, {"a": "x" * 60_000}))
+    async with Page(key) as page:
+        answers = await page.subscribe(*[{"view": NOTE, "vsn": 1}] * 50)
+        assert [answer["type"] for answer in answers] == ["stash.changed", "stash.subscribed"]
 
 
 async def test_a_subscribe_carries_an_older_version_over() -> None:

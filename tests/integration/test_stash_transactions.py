@@ -246,3 +246,15 @@ async def test_the_layer_is_rung_after_the_commit_only(database: str, session_id
     async with asyncio.timeout(10):
         message = await layer.receive(channel)
     assert (message["view"], message["life"], message["revision"]) == ("kept", row.life, 0)
+
+
+def test_in_a_transaction_too_a_save_that_another_has_overwritten_is_made_again(database: str, session_id: str) -> None:
+    one, other = DraftStash(StashSession(session_id)), DraftStash(StashSession(session_id))
+    with transaction.atomic(using=database):
+        one.save({"theme": "dark"})
+        other.save({"theme": "light"})
+        one.save({"theme": "dark"})
+        assert one.session.get_view(one.view) == {"theme": "dark"}
+        one.session.reset_view(one.view)
+        one.save({"theme": "dark"})
+    assert StashSession(session_id).get_view(one.view) == {"theme": "dark"}

@@ -56,11 +56,15 @@ def test_the_readmes_steps_in_an_empty_project(wheel: Path, tmp_path: Path) -> N
     settings, urls = site / "mysite" / "settings.py", site / "mysite" / "urls.py"
     told_settings, told_urls, told_asgi = re.split(r"^# (?:urls|asgi)\.py$", code_block("Install"), flags=re.MULTILINE)
 
-    apps = told_settings.replace("INSTALLED_APPS = [\"daphne\", ...,", "INSTALLED_APPS = [\"daphne\", *INSTALLED_APPS,")
+    apps = told_settings.replace('INSTALLED_APPS = ["daphne", ...,', 'INSTALLED_APPS = ["daphne", *INSTALLED_APPS,')
     apps = apps.replace('"django.contrib.staticfiles", "syncsessions"]', '"syncsessions"]')
     ours = '"syncsessions.middleware.SessionIdMiddleware",'
     assert ours in told_settings
-    middleware = 'MIDDLEWARE.insert(MIDDLEWARE.index("django.contrib.sessions.middleware.SessionMiddleware") + 1, ' + ours[:-1] + ")"
+    middleware = (
+        'MIDDLEWARE.insert(MIDDLEWARE.index("django.contrib.sessions.middleware.SessionMiddleware") + 1, '
+        + ours[:-1]
+        + ")"
+    )
     apps = re.sub(r"MIDDLEWARE = \[.*?^\]", middleware, apps, flags=re.DOTALL | re.MULTILINE)
     settings.write_text(settings.read_text() + apps)
     told_urls = told_urls.replace("[..., ", "[*urlpatterns, ")

@@ -16,7 +16,9 @@ DOCS = "\n".join(path.read_text() for path in [ROOT / "README.md", *sorted((ROOT
 CHECKS = sorted(set(re.findall(r"syncsessions\.[EW]\d{3}", (ROOT / "syncsessions" / "checks.py").read_text())))
 COMMANDS = [name for name, app in get_commands().items() if app == "syncsessions"]
 SIGNALS = [name for name, value in vars(signals).items() if isinstance(value, Signal)]
-CLASSES = [value for value in vars(exceptions).values() if isinstance(value, type) and not value.__name__.startswith("_")]
+CLASSES = [
+    value for value in vars(exceptions).values() if isinstance(value, type) and not value.__name__.startswith("_")
+]
 ERRORS = [value for value in CLASSES if issubclass(value, exceptions.SyncSessionsError)]
 CODES = {value.code for value in ERRORS} | {code for value in ERRORS for code in getattr(value, "messages", {})}
 

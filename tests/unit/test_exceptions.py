@@ -77,3 +77,19 @@ def test_messages_wait_for_the_readers_language() -> None:
     with translation.override("en"):
         assert isinstance(error.as_dict()["message"], str)
     assert isinstance(pickle.loads(pickle.dumps(str(error))), str)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RateLimited(retry_after=1.5),
+        FrameError("too_large", limit=9),
+        AccessRefused("denied"),
+        InvalidValue("no", key="k"),
+    ],
+)
+def test_errors_travel_between_processes(error: SyncSessionsError) -> None:
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert copy.as_dict() == error.as_dict()
+    assert getattr(copy, "retry_after", None) == getattr(error, "retry_after", None)

@@ -132,6 +132,9 @@ def clauses(owner: Owner, which: Which) -> tuple[str, list[Any]]:
     if which.life is not None:
         found.append("life = %s")
         params.append(which.life)
+    if which.revision is not None:
+        found.append("revision = %s")
+        params.append(which.revision)
     return " AND ".join(found), params
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -164,6 +164,8 @@ def _now(connection: BaseDatabaseWrapper) -> str:
 def _lock(cursor: Any, owner: Owner) -> Iterator[None]:
     name = f"syncsessions.{owner.hash[:48]}"
     cursor.execute("SELECT GET_LOCK(%s, %s)", [name, LOCK_WAIT])
+    if cursor.fetchone()[0] != 1:
+        raise OperationalError("lock wait timeout")
     try:
         yield
     finally:

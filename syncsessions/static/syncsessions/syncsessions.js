@@ -292,7 +292,8 @@ class View extends EventTarget {
     else this.#become("saved");
   }
 
-  refused() {
+  refused({ code, message }) {
+    console.warn(`syncsessions: the stash of ${this.name} is not kept (${code}): ${message}`);
     this.forget();
     this.#become("error");
   }
@@ -341,8 +342,8 @@ class View extends EventTarget {
     for (const [at, slice] of this.#slices) {
       const frame = this.#frame(at, slice, this.#of(slice, unsaved));
       if (!Object.keys(frame.changes).length) continue;
-      if (JSON.stringify(frame).length < KEEPALIVE_LIMIT) post(frame, { keepalive: true }).catch(() => {});
-      else socket.request(frame).catch(() => {});
+      const byFetch = csrf.token && JSON.stringify(frame).length < KEEPALIVE_LIMIT;
+      (byFetch ? post(frame, { keepalive: true }) : socket.request(frame)).catch(() => {});
     }
   }
 
@@ -452,7 +453,7 @@ const socket = new Socket({
     if (frame.type === "stash.changed") view.took(frame, asked);
     else if (frame.type === "stash.cleared") view.cleared(frame);
     else if (frame.code === "store_unavailable") setTimeout(() => reread(view), backoff(2));
-    else if (frame.type === "error") view.refused();
+    else if (frame.type === "error") view.refused(frame);
   },
   changed(state) {
     if (state !== "refused") return;
@@ -516,6 +517,7 @@ const bound = new Map();
 class BoundForm {
   #passwords = new WeakSet(); // a password stays one when the page shows it as text
   #fromStash = new Set();
+  #restored = new Set(); // what the browser itself brought back, of which the stash knows nothing
   #filling = false;
 
   constructor(form) {
@@ -539,8 +541,17 @@ class BoundForm {
       remember(this.view, undefined);
       return this.saveAll();
     }
-    const key = field.name;
-    if (this.#fields().has(key)) this.view.save({ [key]: readField(this.#fields().get(key)) });
+    const elements = this.#fields().get(field.name);
+    const value = elements && readField(elements);
+    // The "change" on leaving a field tells nothing new, and could bring back what is cleared at this moment.
+    if (elements && !same(value, this.view.data[field.name])) this.view.save({ ...this.#takeRestored(), [field.name]: value });
+  }
+
+  #takeRestored() {
+    const fields = this.#fields();
+    const values = [...this.#restored].filter((key) => fields.has(key)).map((key) => [key, readField(fields.get(key))]);
+    this.#restored.clear();
+    return Object.fromEntries(values);
   }
 
   /** Save what the form says now where the stash says something else. */
@@ -555,7 +566,11 @@ class BoundForm {
     if (this.returned) return this.saveAll(); // a form that came back with errors knows better than the stash
     const { data } = this.view;
     for (const [key, elements] of this.#fields()) if (key in data && same(readField(elements), data[key])) this.#fromStash.add(key);
+    for (const [key, elements] of this.#fields()) {
+      if (!(key in data) && !elements.every(isAsDelivered)) this.#restored.add(key);
+    }
     this.#fill(Object.keys(data).filter((key) => !(key in this.view.unsaved)));
+    this.#show();
   }
 
   #fill(keys) {
@@ -605,7 +620,7 @@ class BoundForm {
 
   #show() {
     const dataset = of(this.form, "dataset");
-    dataset.syncsessionsState = this.view.state;
+    dataset.syncsessionsState = this.view.state === "saved" && this.#restored.size ? "unsaved" : this.view.state;
     dataset.syncsessionsRevision = this.view.revision;
   }
 }
@@ -638,6 +653,15 @@ function writeText(element, text) {
   if (start !== null && document.activeElement === element && /^(TEXTAREA|INPUT)$/.test(element.tagName)) {
     try { element.setSelectionRange(start, end); } catch { /* number and date fields have no selection */ }
   }
+}
+
+function isAsDelivered(element) {
+  if (element.tagName === "SELECT") {
+    const options = [...element.options];
+    const first = !element.multiple && !options.some((option) => option.defaultSelected) ? options[0] : null;
+    return options.every((option) => option.selected === (option.defaultSelected || option === first));
+  }
+  return ["radio", "checkbox"].includes(element.type) ? element.checked === element.defaultChecked : element.value === element.defaultValue;
 }
 
 /** Back to how the page was delivered, or to nothing where it was delivered with what is now cleared. */

@@ -25,7 +25,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: 127.0.0.1)")
         parser.add_argument("--port", type=int, default=8000, help="the port to listen on (default: 8000)")
-        parser.add_argument("--password", help="the password of the user admin (default: a random one at the first start, then that)")
+        parser.add_argument(
+            "--password", help="the password of the user admin (default: a random one at the first start, then that)"
+        )
 
     def handle(self, *, host: str, port: int, password: str | None, verbosity: int, **options: Any) -> None:
         check_free(host, port)
