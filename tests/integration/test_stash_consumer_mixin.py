@@ -15,7 +15,8 @@ from channels.testing import WebsocketCommunicator
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
-from syncsessions.stash import RECONNECT, SESSION, StashConsumerMixin, StashSession, ViewStash, knowledge
+from syncsessions.stash import RECONNECT, SESSION, StashConsumerMixin, StashSession, ViewStash, announce, knowledge
+from syncsessions.stash.owners import owner_of_session
 from tests.routers import StashRouter
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -227,9 +228,8 @@ async def test_a_layer_that_fails_leaves_the_rest(
 
 
 async def test_it_leaves_its_group(session_id: str) -> None:
-    await StashSession(session_id).amerge(ChatStash.view, {"room": "a"})
+    group, groups = announce.group(owner_of_session(session_id)), get_channel_layer().groups
     async with chat(session_id) as socket:
         await told(socket)
-        groups = get_channel_layer().groups
-        assert any(groups.values())
-    assert not any(groups.values())
+        assert groups[group]
+    assert not groups.get(group)
