@@ -289,7 +289,7 @@ class View extends EventTarget {
     this.ready = true;
     if (first) this.dispatchEvent(new CustomEvent("ready"));
     if (Object.keys(this.#pending).length) this.#schedule(0);
-    else this.#become("saved");
+    else if (!this.#busy) this.#become("saved"); // what is on its way is not there yet
   }
 
   refused({ code, message }) {
