@@ -1,0 +1,65 @@
+"""One piece of work on a database: what passes is tried again, what does not is `StoreUnavailable`."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from django.db import Error, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from syncsessions.exceptions import StoreUnavailable
+
+RETRY_FOR = 20.0  # seconds
+_PASSING = (
+    "database is locked",
+    "database table is locked",
+    "deadlock",
+    "could not serialize",
+    "lock wait timeout",
+    "record has changed since last read",
+)
+
+Result = TypeVar("Result")
+
+
+def run(alias: str, work: Callable[[BaseDatabaseWrapper], Result]) -> Result:
+    """Do `work` on the connection `alias`.
+
+    Raises `StoreUnavailable` where the database does not do its part. What only lost a race for a lock is tried again,
+    unless it stands in the caller's transaction.
+    """
+    connection = connections[alias]
+    until = 0.0
+    while True:
+        try:
+            return work(connection)
+        except Error as error:
+            now = time.monotonic()
+            until = until or now + RETRY_FOR
+            if connection.in_atomic_block or now > until or not _will_pass(error):
+                if connection.autocommit:  # else Django would close it, and a caller's transaction with it
+                    connection.close_if_unusable_or_obsolete()
+                raise StoreUnavailable from error
+        time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - spreads the rivals, decides nothing
+
+
+@contextmanager
+def spare_the_transaction(alias: str) -> Iterator[None]:
+    """Inside a caller's `atomic` a savepoint, so that PostgreSQL lets the page go on after a failure."""
+    if not connections[alias].in_atomic_block:
+        yield
+        return
+    try:
+        with transaction.atomic(using=alias):
+            yield
+    except Error as error:  # the savepoint's own
+        raise StoreUnavailable from error
+
+
+def _will_pass(error: Error) -> bool:
+    text = str(error).lower()
+    return any(phrase in text for phrase in _PASSING)

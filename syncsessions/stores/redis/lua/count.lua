@@ -1,0 +1,1 @@
+return redis.call('ZCOUNT', KEYS[1], '(' .. whole(clock()), '+inf')
