@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from ipaddress import ip_network
 from typing import Any
 
 from django.conf import settings
@@ -15,6 +17,10 @@ from django.db import connections
 from django.urls import NoReverseMatch, reverse
 
 from syncsessions import conf
+from syncsessions.address import UNIX
+from syncsessions.exceptions import InvalidValue
+from syncsessions.stores import DEFAULT_STORE_ALIAS, InvalidStoreError, stores
+from syncsessions.stores.record import parse_rate
 
 SESSION_MIDDLEWARE = "django.contrib.sessions.middleware.SessionMiddleware"
 OUR_MIDDLEWARE = "syncsessions.middleware.SessionIdMiddleware"
@@ -23,6 +29,7 @@ RETURNING = (3, 35)  # the SQLite that knows it
 
 def register_all() -> None:
     checks.register(check_settings, Tags.compatibility)
+    checks.register(check_stores, Tags.compatibility)
     checks.register(check_sessions, Tags.compatibility)
     checks.register(check_channel_layer, Tags.compatibility)
     checks.register(check_urls, Tags.urls)
@@ -46,19 +53,78 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 
 
 def _wrong_values(given: conf.Settings) -> list[tuple[str, str]]:
-    ttl, views = given.STASH_TTL, given.STASH_CLIENT_VIEWS
     wrong = []
-    if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int | float) or ttl <= 0):
+    if given.STASH_TTL is not None and not _is_time(given.STASH_TTL):
         wrong.append(("STASH_TTL", "a positive number of seconds, or None for ever"))
     if given.STASH_INVALID_VALUE not in ("raise", "skip"):
         wrong.append(("STASH_INVALID_VALUE", '"raise" or "skip"'))
-    if isinstance(views, str) or not isinstance(views, Sequence | set | frozenset):
+    if not _is_list(given.STASH_CLIENT_VIEWS):
         wrong.append(("STASH_CLIENT_VIEWS", "a list of views' names"))
+    for name in ("PROCESS_TTL", "PAIRING_LEASE"):
+        if not _is_time(getattr(given, name)):
+            wrong.append((name, "a positive number of seconds"))
+    for name in ("MAX_PROCESSES", "PAIRING_MAX_SESSIONS", "PAIRING_MAX_PER_USER"):
+        if not _is_whole(getattr(given, name)):
+            wrong.append((name, "a whole number, 0 or more"))
+    if given.PROCESS_START_RATE is not None and not _is_rate(given.PROCESS_START_RATE):
+        wrong.append(("PROCESS_START_RATE", 'a rate like "100/m", or None for no bound'))
+    if not _is_rate(given.PAIRING_GUESS_RATE):
+        wrong.append(("PAIRING_GUESS_RATE", 'a rate like "10/m"'))
+    if not _is_list(given.TRUSTED_PROXIES) or not all(map(_is_proxy, given.TRUSTED_PROXIES)):
+        wrong.append(("TRUSTED_PROXIES", f'a list of networks like "10.0.0.0/8", and "{UNIX}" for Unix sockets'))
     return wrong
+
+
+def _is_time(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
+
+
+def _is_rate(value: Any) -> bool:
+    try:
+        parse_rate(value)
+    except (InvalidValue, TypeError):  # what cannot be hashed is no rate either
+        return False
+    return True
+
+
+def _is_proxy(value: object) -> bool:
+    try:
+        return value == UNIX or bool(ip_network(str(value).strip(), strict=False))
+    except ValueError:
+        return False
 
 
 def _bad_value(name: str, wanted: str) -> CheckMessage:
     return Error(f"SYNCSESSIONS[{name!r}] must be {wanted}.", id="syncsessions.E002")
+
+
+def check_stores(**kwargs: Any) -> list[CheckMessage]:
+    configured: object = conf.current().STORES
+    if not isinstance(configured, Mapping) or DEFAULT_STORE_ALIAS not in configured:
+        return [_bad_store('SYNCSESSIONS["STORES"] is not a dict with a "default" store.')]
+    found: list[CheckMessage] = []
+    for alias in stores:
+        try:
+            found.extend(stores[alias].check())
+        except InvalidStoreError as error:
+            found.append(_bad_store(str(error)))
+    return found
+
+
+def _bad_store(problem: str) -> CheckMessage:
+    return Error(
+        problem,
+        hint='Write {"default": {"BACKEND": "syncsessions.stores.memory.MemoryStore"}}, or one of the other stores.',
+        id="syncsessions.E005",
+    )
 
 
 def check_sessions(**kwargs: Any) -> list[CheckMessage]:

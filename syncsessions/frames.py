@@ -57,6 +57,8 @@ def error_frame(error: SyncSessionsError, frame: Frame | None = None) -> Frame:
 class Allowance:
     """A token bucket: bursts of `burst` frames, `rate` a second sustained."""
 
+    __slots__ = ("_at", "_left", "burst", "rate")
+
     def __init__(self, rate: float, burst: float, now: float) -> None:
         self.rate = rate
         self.burst = burst

@@ -3,6 +3,9 @@
 `stash_written` (owner, view, tab, vsn, life, revision) after the commit, revision 0 where the slice was removed;
 `stash_recovered` (view, status, duration); `doorbell_rung` (group, message); `doorbell_heard` (message);
 `rate_limited` (retry_after).
+
+`sync_session_opened` (session), `sync_session_joined` (session), `sync_session_closed` (session, status, reason): once
+each per session, in the process where it happened or was found out.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ stash_recovered = Signal()
 doorbell_rung = Signal()
 doorbell_heard = Signal()
 rate_limited = Signal()
+sync_session_opened = Signal()
+sync_session_joined = Signal()
+sync_session_closed = Signal()
 
 
 def emit(signal: Signal, sender: object, **named: Any) -> None:

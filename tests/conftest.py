@@ -13,6 +13,7 @@ from django.test.utils import setup_databases, teardown_databases
 
 from syncsessions.stash.models import StashSlice
 from tests.routers import StashRouter
+from tests.stores import backend, namespace, params, plain_store, store  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="session")

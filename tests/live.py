@@ -4,6 +4,8 @@ with LiveServer("daphne") as server:
     ...server.url, server.ws_url...
     server.kill()
     server.start()
+
+What a server shares with others and how it is set, `on_redis` and tests.live_settings say.
 """
 
 from __future__ import annotations
@@ -16,19 +18,26 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
+
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
 ROOT = Path(__file__).resolve().parent.parent
 APPLICATION = "project.asgi:application"
 DEADLINE = 30.0  # seconds that a server has to answer, or to end
+PASSWORD = "only in tests"
+REDIS_LAYER = "channels_redis.core.RedisChannelLayer"
+PUBSUB_LAYER = "channels_redis.pubsub.RedisPubSubChannelLayer"
 
 
 class LiveServer:
@@ -36,6 +45,7 @@ class LiveServer:
 
     `env` is put over this process's environment; DJANGO_SETTINGS_MODULE is project.settings where it does not say so.
     `database` is the path of a migrated SQLite file, for servers that share one; each makes one of its own otherwise.
+    `options` are put on the server's command line.
     """
 
     def __init__(
@@ -45,8 +55,12 @@ class LiveServer:
         env: Mapping[str, str] | None = None,
         port: int | None = None,
         database: Path | None = None,
+        application: str = APPLICATION,
+        options: Sequence[str] = (),
     ) -> None:
         self.server = server
+        self.application = application
+        self.options = options
         self.port = port or free_port()
         self._folder = Path(tempfile.mkdtemp(prefix="syncsessions-live-"))
         self.database = database or shutil.copy(migrated_database(), self._folder / "live.sqlite3")
@@ -65,6 +79,11 @@ class LiveServer:
     @property
     def running(self) -> bool:
         return self._process is not None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "it does not run"
+        return self._process.pid
 
     @property
     def log(self) -> str:
@@ -123,12 +142,48 @@ class LiveServer:
             assert json.load(response)["type"] == "stash.saved"
         return "; ".join(f"{cookie.name}={cookie.value}" for cookie in cookies)
 
+    def log_in(self, username: str = "grace") -> str:
+        """A new browser in which this user, made where there is none, has logged in: its Cookie header."""
+        self._make_user(username)
+        cookies = http.cookiejar.CookieJar()
+        browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
+        with browser.open(f"{self.url}/admin/login/", timeout=DEADLINE):
+            token = next(cookie.value for cookie in cookies if cookie.name == "csrftoken")
+        fields = {"username": username, "password": PASSWORD, "csrfmiddlewaretoken": token or ""}
+        body = urllib.parse.urlencode({**fields, "next": "/syncsessions/stash/?token"}).encode()
+        with browser.open(f"{self.url}/admin/login/", body, timeout=DEADLINE):
+            assert any(cookie.name == "sessionid" for cookie in cookies), "the login was refused"
+        return "; ".join(f"{cookie.name}={cookie.value}" for cookie in cookies)
+
+    def _make_user(self, username: str) -> None:
+        row = {
+            "username": username,
+            # Of one round only: the login stores it anew.
+            "password": PBKDF2PasswordHasher().encode(PASSWORD, "salt", iterations=1),
+            "is_superuser": 1,
+            "is_staff": 1,
+            "is_active": 1,
+            "date_joined": "2026-01-01",
+            "first_name": "",
+            "last_name": "",
+            "email": "",
+        }
+        database = sqlite3.connect(self.database, timeout=DEADLINE)
+        try:
+            with database:
+                names = ", ".join(row)
+                marks = ", ".join("?" for _ in row)
+                sql = f"INSERT OR IGNORE INTO auth_user ({names}) VALUES ({marks})"
+                database.execute(sql, list(row.values()))
+        finally:
+            database.close()
+
     def _command(self) -> list[str]:
         if self.server == "daphne":
             options = ["daphne", "-b", "127.0.0.1", "-p", str(self.port)]
         else:
             options = ["uvicorn", "--host", "127.0.0.1", "--port", str(self.port), "--lifespan", "off"]
-        return [sys.executable, "-m", *options, APPLICATION]
+        return [sys.executable, "-m", *options, *self.options, self.application]
 
     def _answers(self) -> bool:
         try:
@@ -147,6 +202,23 @@ class LiveServer:
             process.kill()
             process.wait(DEADLINE)
         self._process = None
+
+
+def on_redis(
+    url: str, *, layer: str = REDIS_LAYER, layer_url: str | None = None, loss: float = 0, **syncsessions: Any
+) -> dict[str, str]:
+    """The environment of workers that share a Redis as store and as channel layer, which may be another Redis.
+
+    The layer drops the share `loss` of what is sent through it. `syncsessions` is put over SYNCSESSIONS.
+    """
+    store = {"BACKEND": "syncsessions.stores.redis.RedisStore", "LOCATION": url}
+    return {
+        "DJANGO_SETTINGS_MODULE": "tests.live_settings",
+        "TEST_LIVE_LAYER": layer,
+        "TEST_LIVE_LAYER_URL": layer_url or url,
+        "TEST_LIVE_LOSS": str(loss),
+        "TEST_LIVE_SYNCSESSIONS": json.dumps({"STORES": {"default": store}, **syncsessions}),
+    }
 
 
 def free_port() -> int:

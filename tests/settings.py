@@ -9,4 +9,4 @@ ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 DATABASES = databases()
 DATABASE_ROUTERS = ["tests.routers.StashRouter"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-SILENCED_SYSTEM_CHECKS = ["syncsessions.W004"]
+SILENCED_SYSTEM_CHECKS = ["syncsessions.W004", "syncsessions.W008"]

@@ -15,8 +15,9 @@ from channels.routing import URLRouter
 from channels.testing import WebsocketCommunicator
 from django.contrib.sessions.backends.db import SessionStore
 from django.test import Client
-from django.urls import path
+from django.urls import re_path
 
+from syncsessions.consumers.base import BaseConsumer
 from syncsessions.consumers.stash import StashConsumer
 from syncsessions.middleware import SessionIdScopeMiddleware
 from syncsessions.stash import RECONNECT, SESSION, StashSession, ViewStash
@@ -61,8 +62,8 @@ class MovedStash(ViewStash):
 MIXED, PERSON, MOVED = MixedStash.view, PersonStash.view, MovedStash.view
 
 
-def application(consumer: type[StashConsumer] = StashConsumer) -> Any:
-    return AuthMiddlewareStack(SessionIdScopeMiddleware(URLRouter([path("ws/stash/", consumer.as_asgi())])))
+def application(consumer: type[BaseConsumer] = StashConsumer) -> Any:
+    return AuthMiddlewareStack(SessionIdScopeMiddleware(URLRouter([re_path("^ws/", consumer.as_asgi())])))
 
 
 @database_sync_to_async
@@ -105,12 +106,15 @@ class Page:
     def __init__(
         self,
         key: str | None,
-        consumer: type[StashConsumer] = StashConsumer,
+        consumer: type[BaseConsumer] = StashConsumer,
         headers: tuple[tuple[bytes, bytes], ...] = (),
+        client: tuple[str, int] | None = None,
     ) -> None:
         cookie = [(b"cookie", f"sessionid={key}".encode())] if key else []
         given = [(b"host", b"testserver"), *cookie, *headers]
-        self.socket = WebsocketCommunicator(application(consumer), "/ws/stash/", headers=given)
+        self.socket = WebsocketCommunicator(application(consumer), "/ws/", headers=given)
+        if client is not None:
+            self.socket.scope["client"] = client
         self._refs = count(1)
         self._pushed: list[Frame] = []
 

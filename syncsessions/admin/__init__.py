@@ -1,5 +1,5 @@
 """The admin's pages."""
 
-from syncsessions.admin import sessions, slices
+from syncsessions.admin import sessions, slices, sync_sessions
 
-__all__ = ["sessions", "slices"]
+__all__ = ["sessions", "slices", "sync_sessions"]

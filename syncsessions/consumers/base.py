@@ -13,7 +13,6 @@ from channels.consumer import AsyncConsumer
 from channels.db import database_sync_to_async
 from channels.exceptions import StopConsumer
 from channels.layers import get_channel_layer
-from channels.utils import await_many_dispatch
 
 from syncsessions import doorbell, frames, session_id
 from syncsessions.consumers import identity
@@ -52,7 +51,8 @@ class BaseConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
         self.identity = identity.Identity(None, None)
         self.allowance = frames.Allowance(self.frame_rate, self.frame_burst, time.monotonic())
         try:
-            await await_many_dispatch([receive, self.line.receive], self.dispatch)
+            while True:
+                await self.dispatch(await self.line.receive(receive))
         except StopConsumer:
             pass
         finally:
@@ -67,6 +67,13 @@ class BaseConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
 
     async def heard(self, message: Mapping[str, Any]) -> None:
         """A message of a group that was joined."""
+
+    async def alarm(self, name: str) -> None:
+        """An alarm that was set with `self.line.wake`."""
+
+    def is_free(self, frame: Frame) -> bool:
+        """Whether a frame is not counted against the rate."""
+        return False
 
     async def catch_up(self) -> None:
         """Read the truth: doorbells may have been missed."""
@@ -85,7 +92,10 @@ class BaseConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
             logger.debug("A message found no client: %s", type(error).__name__)
 
     async def send_frame(self, frame: Frame) -> None:
-        await self.send({"type": "websocket.send", "text": json.dumps(frame)})
+        await self.send_text(json.dumps(frame))
+
+    async def send_text(self, text: str) -> None:
+        await self.send({"type": "websocket.send", "text": text})
 
     async def close(self, code: int = CLOSE_IDENTITY) -> None:
         await self.send({"type": "websocket.close", "code": code})
@@ -97,6 +107,7 @@ class BaseConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
             "websocket.receive": self._receive,
             "websocket.disconnect": self._disconnect,
             "beat": self._beat,
+            "alarm": self._alarm,
             "line.restored": self._restored,
             identity.CHANGED: self._identity_changed,
         }
@@ -118,24 +129,22 @@ class BaseConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
         found = self.scope.get("session_id")
         if self.identity.session_key is not None and not found:
             found = await database_sync_to_async(session_id.peek)(self.scope["session"])
-        if not found:
-            if self.session_required:
-                await self.close()
-        else:
-            doorbell.listen()
+        doorbell.listen()
+        if found:
             await self.line.join(identity.group(found))
+        elif self.session_required:
+            await self.close()
         await self.opened()
 
     async def _receive(self, message: Mapping[str, Any]) -> None:
         frame: Frame | None = None
         try:
-            wait = self.allowance.take(time.monotonic())
-            # Parsed in any case: the client must learn which of its frames was refused.
-            frame = frames.parse(message.get("text"), self.frame_limit)
-            if wait:
-                if rate_limited.receivers:
-                    emit(rate_limited, type(self), retry_after=wait)
-                raise RateLimited(retry_after=wait)
+            try:
+                frame = frames.parse(message.get("text"), self.frame_limit)
+            finally:
+                # After parsing, for the client must learn which of its frames was refused; and also where that failed.
+                if frame is None or not self.is_free(frame):
+                    self._spend()
             if frame["type"] == "ping":
                 await self.send_frame({"type": "pong", **frames.ref_of(frame)})
             else:
@@ -148,6 +157,13 @@ class BaseConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
             logger.exception("A frame could not be answered; the socket goes on")
             await self.send_frame(frames.error_frame(SyncSessionsError(), frame))
 
+    def _spend(self) -> None:
+        wait = self.allowance.take(time.monotonic())
+        if wait:
+            if rate_limited.receivers:
+                emit(rate_limited, type(self), retry_after=wait)
+            raise RateLimited(retry_after=wait)
+
     async def _disconnect(self, message: Mapping[str, Any]) -> None:
         await self.closed()
         raise StopConsumer
@@ -156,6 +172,9 @@ class BaseConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
         if doorbell_heard.receivers:
             await sync_to_async(emit)(doorbell_heard, type(self), message=message)
         await self.heard(message)
+
+    async def _alarm(self, message: Mapping[str, Any]) -> None:
+        await self.alarm(message["name"])
 
     async def _beat(self, message: Mapping[str, Any]) -> None:
         seen = await database_sync_to_async(identity.look_again)(self.scope, self.identity)

@@ -1,20 +1,41 @@
-"""A consumer's line to the channel layer that survives the layer: errors are waited out, groups are joined again."""
+"""All that a consumer listens to, with a channel layer that may fail: errors are waited out, groups joined again."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
+from collections.abc import Awaitable, Callable
 from typing import Any
+
+from channels.exceptions import ChannelFull
 
 logger = logging.getLogger("syncsessions.consumers")
 BACKOFF = (0.2, 10.0)  # seconds: first, longest
 JOIN_TIMEOUT = 3.0  # seconds
+SEND_TIMEOUT = 2.0  # seconds
+BEAT = "beat"
 
 
 class Line:
-    """Hands out what a consumer has to hear besides its client: the layer's messages, `beat` every so many seconds,
-    and `line.restored` after the layer failed, when whatever it should have told must be read again."""
+    """Hands out what a consumer has to hear: its client, the layer's messages, `beat` every so many seconds, `alarm`
+    when one was set for now, and `line.restored` after the layer failed, when whatever it should have told must be
+    read again. One wait for everything: an idle socket is to weigh little."""
+
+    __slots__ = (
+        "_alarms",
+        "_beat_every",
+        "_client",
+        "_delay",
+        "_groups",
+        "_layer",
+        "_naming",
+        "_ready",
+        "_restoring",
+        "_retry_at",
+        "channel",
+        "layer",
+    )
 
     def __init__(self, layer: Any, beat_every: float) -> None:
         self.layer = layer
@@ -22,9 +43,12 @@ class Line:
         self._naming = asyncio.Lock()
         self._groups: set[str] = set()
         self._beat_every = beat_every
-        self._next_beat = asyncio.get_running_loop().time() + beat_every
+        self._alarms = {BEAT: asyncio.get_running_loop().time() + beat_every}
+        self._ready: list[dict[str, Any]] = []
+        self._client: asyncio.Future[dict[str, Any]] | None = None
         # Kept over the beats: the Pub/Sub layer forgets a channel whose `receive` is cancelled.
-        self._receiving: asyncio.Task[dict[str, Any]] | None = None
+        self._layer: asyncio.Task[dict[str, Any]] | None = None
+        self._restoring: asyncio.Task[bool] | None = None
         self._retry_at: float | None = None  # None while the layer does its part
         self._delay = BACKOFF[0]
 
@@ -45,9 +69,11 @@ class Line:
 
     async def leave_all(self) -> None:
         groups, self._groups = self._groups, set()
-        if self._receiving is not None:
-            self._receiving.cancel()
-            await asyncio.wait([self._receiving], timeout=JOIN_TIMEOUT)
+        tasks = [task for task in (self._client, self._layer, self._restoring) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=JOIN_TIMEOUT)
         if self.layer is None or self.channel is None:
             return
         try:
@@ -57,38 +83,101 @@ class Line:
         except Exception as error:
             logger.debug("Could not leave the channel layer's groups: %s", error)
 
-    async def receive(self) -> dict[str, Any]:
-        loop = asyncio.get_running_loop()
-        while True:
-            if loop.time() >= self._next_beat:
-                self._next_beat = loop.time() + self._beat_every
-                return {"type": "beat"}
-            if self._retry_at is not None and loop.time() >= self._retry_at and await self._restore():
-                return {"type": "line.restored"}
-            until = self._next_beat if self._retry_at is None else min(self._next_beat, self._retry_at)
-            message = await self._message(until - loop.time())
-            if message is not None:
-                return message
-
-    async def _message(self, wait: float) -> dict[str, Any] | None:
-        """The layer's next message, if one comes in time."""
-        if self._receiving is None:
-            if self.layer is None or self._retry_at is not None:
-                await asyncio.sleep(wait)
-                return None
-            self._receiving = asyncio.create_task(self._layer_message())
-        await asyncio.wait([self._receiving], timeout=max(wait, 0))
-        if not self._receiving.done():
-            return None
-        received, self._receiving = self._receiving, None
+    async def leave(self, group: str) -> None:
+        """Be a member no longer."""
+        self._groups.discard(group)
+        if self.layer is None or self._retry_at is not None:
+            return
         try:
-            message = received.result()
+            async with asyncio.timeout(JOIN_TIMEOUT):
+                await self.layer.group_discard(group, await self._own_channel())
+        except Exception as error:
+            self._fail(error)
+
+    async def own_channel(self) -> str | None:
+        """The name by which others reach this consumer; None where the layer cannot give one now."""
+        if self.layer is None:
+            return None
+        try:
+            async with asyncio.timeout(JOIN_TIMEOUT):
+                return await self._own_channel()
         except Exception as error:
             self._fail(error)
             return None
+
+    async def send(self, channel: str, message: dict[str, Any]) -> None:
+        """Send to one channel. As lossy as the layer is, and never raises."""
+        if self.layer is None or self._retry_at is not None:
+            return
+        try:
+            async with asyncio.timeout(SEND_TIMEOUT):
+                await self.layer.send(channel, message)
+        except ChannelFull:
+            logger.debug("A channel is full; a message to it was dropped")
+        except Exception as error:
+            self._fail(error)
+
+    def wake(self, name: str, at: float | None) -> None:
+        """Hand out an alarm of this name at this moment of the loop's time; None takes it back."""
+        if at is None:
+            self._alarms.pop(name, None)
+            return
+        self._alarms[name] = at
+
+    async def receive(self, client: Callable[[], Awaitable[dict[str, Any]]] | None = None) -> dict[str, Any]:
+        """The next message of anybody; `client` is ASGI's `receive`, and what that raises is raised."""
+        while not self._ready:
+            name = min(self._alarms, key=self._alarms.__getitem__)
+            if self._alarms[name] <= asyncio.get_running_loop().time():
+                self._ready.append(self._ring(name))
+            else:
+                await self._wait(client, self._alarms[name])
+        return self._ready.pop(0)
+
+    def _ring(self, name: str) -> dict[str, Any]:
+        if name == BEAT:
+            self._alarms[BEAT] = asyncio.get_running_loop().time() + self._beat_every
+            return {"type": BEAT}
+        del self._alarms[name]
+        return {"type": "alarm", "name": name}
+
+    async def _wait(self, client: Callable[[], Awaitable[dict[str, Any]]] | None, until: float) -> None:
+        """Until this moment at the latest, for whoever speaks first; of several, each gets its turn."""
+        now = asyncio.get_running_loop().time()
+        if client is not None and self._client is None:
+            self._client = asyncio.ensure_future(client())
         if self._retry_at is None:
-            self._delay = BACKOFF[0]
-        return message
+            if self._layer is None and self.layer is not None:
+                self._layer = asyncio.create_task(self._layer_message())
+        elif self._restoring is None:
+            if now >= self._retry_at:
+                self._restoring = asyncio.create_task(self._restore())
+            else:
+                until = min(until, self._retry_at)
+        waiting = [task for task in (self._client, self._layer, self._restoring) if task is not None]
+        if not waiting:
+            await asyncio.sleep(until - now)
+            return
+        await asyncio.wait(waiting, timeout=until - now, return_when=asyncio.FIRST_COMPLETED)
+        self._gather()
+
+    def _gather(self) -> None:
+        if self._client is not None and self._client.done():
+            said, self._client = self._client, None
+            self._ready.append(said.result())
+        if self._restoring is not None and self._restoring.done():
+            restored, self._restoring = self._restoring, None
+            if restored.result():
+                self._ready.append({"type": "line.restored"})
+        if self._layer is not None and self._layer.done():
+            received, self._layer = self._layer, None
+            try:
+                self._ready.append(received.result())
+            except Exception as error:
+                self._fail(error)
+            else:
+                if self._retry_at is None:
+                    self._delay = BACKOFF[0]
 
     async def _layer_message(self) -> dict[str, Any]:
         message: dict[str, Any] = await self.layer.receive(await self._own_channel())

@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 def test_it_prints_a_table_and_writes_json(database: str, tmp_path: Path) -> None:
     file = tmp_path / "results.json"
-    command = [sys.executable, "-m", "tests.benchmarks", "--database", database, "--folder", str(tmp_path)]
+    command = [sys.executable, "-m", "tests.benchmarks", "--only", "writes", "--only", "lost-writes"]
+    command += ["--database", database, "--folder", str(tmp_path)]
     done = subprocess.run(
         [*command, "--rounds", "1", "--pairs", "1", "--json", str(file)],
         cwd=ROOT,
@@ -36,3 +37,24 @@ def test_it_prints_a_table_and_writes_json(database: str, tmp_path: Path) -> Non
     }
     assert all(each["seconds"] > 0 for each in run["writes"] + run["around"])
     assert all(each["stash"] == 0 for each in run["lost_writes"])
+
+
+def test_stores_relays_and_idle_sessions(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    command = [sys.executable, "-m", "tests.benchmarks", "--only", "stores", "--only", "relay", "--only", "idle"]
+    done = subprocess.run(
+        [*command, "--rounds", "1", "--most-live", "20", "--frames", "50", "--sessions", "60", "--json", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads(file.read_text())
+    assert {(each["store"], each["live"]) for each in results["stores"]} == {
+        (store, live) for store in ("memory", "redis", "database") for live in (0, 20)
+    }
+    assert all(rate > 0 for each in results["stores"] for rate in each["rates"].values())
+    assert "a relay until it is acknowledged takes" in done.stdout
+    assert "60 idle sessions open on one daphne worker" in done.stdout

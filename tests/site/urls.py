@@ -58,6 +58,10 @@ def profile(request: HttpRequest) -> HttpResponse:
     return render(request, "site/profile.html")
 
 
+def pairing(request: HttpRequest) -> HttpResponse:
+    return render(request, "site/pairing.html")
+
+
 def enter(request: HttpRequest, name: str) -> HttpResponse:
     user, _made = get_user_model().objects.get_or_create(username=name)
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
@@ -77,6 +81,7 @@ urlpatterns = [
     path("plain/", plain),
     path("review/", ReviewPage.as_view()),
     path("profile/", profile),
+    path("pairing/", pairing),
     path("done/", done),
     path("bare/", bare),
     path("in/<str:name>/", enter),

@@ -1,17 +1,14 @@
-"""`manage.py syncsessions_prune`: remove stash slices that nobody has seen for long."""
+"""`manage.py syncsessions_prune`: remove stash slices that nobody has seen for long, and what has expired in stores."""
 
 from __future__ import annotations
 
-import select
-import signal
-import socket
-import time
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from contextlib import ExitStack
-from typing import Any, Self
+from functools import partial
+from typing import Any, NamedTuple
 
 from django.core.checks import Tags
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, close_old_connections
 from django.utils.translation import gettext as _
@@ -19,11 +16,24 @@ from django.utils.translation import ngettext
 
 from syncsessions import conf
 from syncsessions.exceptions import StoreUnavailable
+from syncsessions.management.arguments import seconds
+from syncsessions.management.durations import duration
+from syncsessions.management.ending import Ending
+from syncsessions.management.expiry import ROOMS, expire
 from syncsessions.stash.prune import BATCH, Pruned, prune
+from syncsessions.status.locations import shown_error
 
 LARGEST_BATCH = 10_000
 EVERY = 3600.0  # seconds
-DAY, HOUR, MINUTE = 86_400, 3600, 60
+
+Stop = Callable[[], bool]
+
+
+class Work(NamedTuple):
+    """A part of what there is to do: `do` ends early where it is told to, `undone` says that it could not be done."""
+
+    do: Callable[[Stop], None]
+    undone: str
 
 
 def batch_size(text: str) -> int:
@@ -32,25 +42,20 @@ def batch_size(text: str) -> int:
     return int(text)
 
 
-def seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 365 * DAY:  # refuses nan as well
-        raise ArgumentTypeError("give a positive number of seconds, a year at most")
-    return value
-
-
 class Command(BaseCommand):
     help = (
         "Removes stash slices that nobody has seen for SYNCSESSIONS['STASH_TTL'] seconds, and superseded versions "
-        "that nobody has seen for a week. Run it now and then, or once with --forever."
+        "that nobody has seen for a week; and from the stores what is past its deadline. Run it now and then, or once "
+        "with --forever."
     )
     requires_system_checks = [Tags.compatibility]  # our settings; the models' ask the database
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="Only tell how many slices would be removed.")
+        parser.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="Only tell how many slices would be removed, and leave the stores alone.",
+        )
         parser.add_argument(
             "--batch-size",
             type=batch_size,
@@ -72,67 +77,57 @@ class Command(BaseCommand):
     def handle(
         self, *args: Any, dry_run: bool, batch_size: int, forever: bool, every: float, verbosity: int, **options: Any
     ) -> None:
-        def once(stop: Callable[[], bool] = lambda: False) -> None:
-            line = sentence(prune(dry_run=dry_run, batch=batch_size, stop=stop), dry_run)
+        def expire_store(alias: str, stop: Stop) -> None:
+            expired = expire(alias, stop)
+            if expired is not None:
+                say(_expired(expired, alias))
+
+        def prune_stash(stop: Stop) -> None:
+            say(sentence(prune(dry_run=dry_run, batch=batch_size, stop=stop), dry_run))
+
+        def say(line: str) -> None:
             if verbosity:
                 self.stdout.write(line)
                 self.stdout.flush()
 
+        # A dry run leaves the stores alone: they tell what is past its deadline by removing it.
+        works = [Work(prune_stash, _("The stash was not pruned"))]
+        if not dry_run:
+            undone = _("The records of %(room)s were not expired")
+            works += [Work(partial(expire_store, alias), undone % {"room": alias}) for alias in ROOMS]
         if forever:
-            self._repeat(once, every)
-            return
-        try:
-            once()
-        except StoreUnavailable as error:
-            raise CommandError(str(error)) from error
+            self._repeat(works, every)
+        elif errors := [error for work in works if (error := _failure(work))]:
+            raise CommandError("\n".join(errors))
 
-    def _repeat(self, once: Callable[[Callable[[], bool]], None], every: float) -> None:
+    def _repeat(self, works: list[Work], every: float) -> None:
         with Ending() as ending:
             while not ending.came_within(0):
                 close_old_connections()
-                try:
-                    once(lambda: ending.came_within(0))
-                except (StoreUnavailable, Error) as error:
-                    self.stderr.write(_("Not pruned, will try again: %(error)s") % {"error": error})
-                    self.stderr.flush()
+                for work in works:
+                    error = _failure(work, lambda: ending.came_within(0))
+                    if error:
+                        self.stderr.write(error)
+                        self.stderr.flush()
                 close_old_connections()
                 ending.came_within(every)
 
 
-class Ending:
-    """SIGTERM and SIGINT as something to wait for.
+def _failure(work: Work, stop: Stop = lambda: False) -> str | None:
+    """Do it; a sentence on why it could not be done, so that what comes next is done nevertheless."""
+    try:
+        work.do(stop)
+    except (StoreUnavailable, Error, ImproperlyConfigured) as error:
+        cause = f" ({shown_error(error)})" if error.__cause__ else ""
+        return f"{work.undone}: {error}{cause}"
+    return None
 
-    Python writes each signal's number to a socket at once. A handler that sets an event would not do: it may interrupt
-    the event's own lock, and a signal that comes just before the wait would be slept through.
-    """
 
-    SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
-
-    def __init__(self) -> None:
-        self._came = False
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self._heard, told = (stack.enter_context(end) for end in socket.socketpair())
-            told.setblocking(False)
-            stack.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(told.fileno()))
-            for number in self.SIGNALS:
-                stack.callback(signal.signal, number, signal.signal(number, lambda *_received: None))
-            self._undo = stack.pop_all()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._undo.close()
-
-    def came_within(self, seconds: float) -> bool:
-        """Whether one has come; waits for it for so long."""
-        ends = time.monotonic() + seconds
-        while not self._came:
-            ready, _w, _x = select.select([self._heard], [], [], max(0.0, ends - time.monotonic()))
-            if not ready:
-                break
-            self._came = not self.SIGNALS.isdisjoint(self._heard.recv(4096))
-        return self._came
+def _expired(count: int, room: str) -> str:
+    sentence = ngettext(
+        "Removed %(count)d expired record of %(room)s.", "Removed %(count)d expired records of %(room)s.", count
+    )
+    return sentence % {"count": count, "room": room}
 
 
 def sentence(pruned: Pruned, dry_run: bool) -> str:
@@ -150,16 +145,3 @@ def sentence(pruned: Pruned, dry_run: bool) -> str:
     ) % {"count": pruned.unseen, "time": duration(ttl)}
     whole = _("Would remove %(unseen)s and %(superseded)s.") if dry_run else _("Removed %(unseen)s and %(superseded)s.")
     return whole % {"unseen": unseen, "superseded": superseded}
-
-
-def duration(length: float) -> str:
-    """Seconds as people say them, in the largest unit that needs no fraction."""
-    if length % DAY == 0:
-        text, count = ngettext("%(count)d day", "%(count)d days", int(length // DAY)), length / DAY
-    elif length % HOUR == 0:
-        text, count = ngettext("%(count)d hour", "%(count)d hours", int(length // HOUR)), length / HOUR
-    elif length % MINUTE == 0:
-        text, count = ngettext("%(count)d minute", "%(count)d minutes", int(length // MINUTE)), length / MINUTE
-    else:
-        text, count = ngettext("%(count)s second", "%(count)s seconds", 1 if length == 1 else 2), length
-    return text % {"count": f"{count:g}" if "%(count)s" in text else int(count)}

@@ -1,4 +1,5 @@
-// The page's side of syncsessions: `<form data-syncsessions-stash="view">` keeps itself, `stash.view(name)` is for scripts.
+// The page's side of syncsessions: `<form data-syncsessions-stash="view">` keeps itself, `stash.view(name)` is for scripts,
+// `pairing.open()` and `pairing.join(code)` bring two pages together.
 
 const MOUNTS_ID = "syncsessions-mounts";
 const TAB_KEY = "syncsessions.tab";
@@ -11,6 +12,10 @@ const RETRY = [300, 15000]; // ms: first, longest
 const SETTLE = [800, 2500]; // ms between tries of a socket whose session has changed: the new cookie is on its way
 const SOCKET_GIVES_WAY_AFTER = 1500; // ms that a page waits for its socket before it reads by fetch
 const KEEPALIVE_LIMIT = 60000; // characters that a browser sends for a page that is gone
+const WINDOW = 16; // relays under way, as the server has it
+const PACE = 17; // ms that a frame takes in the long run
+const BURST = 80; // frames at once; with a window that the line held up, this is what the server lets pass
+const ACKNOWLEDGE_AFTER = 20; // ms in which one acknowledgement takes along others
 
 const mounts = JSON.parse(document.getElementById(MOUNTS_ID)?.textContent ?? "{}");
 const navigation = performance.getEntriesByType("navigation")[0];
@@ -22,6 +27,18 @@ const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 const own = (...objects) => Object.assign(Object.create(null), ...objects);
 /** A form's property, which a field called "method" or "elements" would hide. */
 const of = (form, name) => Reflect.get(HTMLFormElement.prototype, name, form);
+/** A timer for an answer. A page that stands still (a dialog, a frozen tab) first hears what has come meanwhile. */
+const whenOverdue = (then) => {
+  let left = 5;
+  const timer = setInterval(() => { if (!--left) { clearInterval(timer); then(); } }, ANSWER_WITHIN / 5);
+  return timer;
+};
+const deferred = () => {
+  const made = {};
+  made.promise = new Promise((resolve, reject) => Object.assign(made, { resolve, reject }));
+  made.promise.catch(() => {}); // whoever does not wait for it hears of a failure by an event
+  return made;
+};
 const backoff = (tries) => Math.min(RETRY[0] * 2 ** tries, RETRY[1]) * (0.5 + Math.random() / 2);
 
 const remembered = {
@@ -61,9 +78,12 @@ function newTab() {
 let tab = "";
 const tabClaimed = claimTab().then((id) => { tab = id; });
 
-// The socket: one for the page. `request` resolves with the answer that has its ref; all else goes to `heard`.
+// A socket: one for all stashes, one for each sync session. `request` resolves with the answer that has its ref; all else goes
+// to `heard`.
 
-class Failure extends Error {}
+class Failure extends Error {
+  static of({ type, ref, message, ...details }) { return Object.assign(new Failure(message), details); }
+}
 
 class Socket {
   #socket = null;
@@ -78,8 +98,10 @@ class Socket {
   settling = false;
   #settles = [];
 
-  constructor({ opened, heard, changed }) {
-    Object.assign(this, { opened, heard, changed });
+  /** `path` below the mount; `hello`: the first frame, whose answer `opened` gets; `again`: whether it comes back when it is gone. */
+  constructor({ path, hello = { type: "ping" }, again = true, opened, heard, changed }) {
+    Object.assign(this, { path, hello, again, opened, heard, changed });
+    if (!again) return;
     addEventListener("online", () => this.open());
     addEventListener("offline", () => this.#gone(this.#socket, 0));
   }
@@ -88,7 +110,7 @@ class Socket {
     if (!mounts.sockets || this.state === "open" || this.state === "opening") return;
     clearTimeout(this.#retry);
     this.#become("opening");
-    const address = new URL(`${mounts.sockets}stash/`, location.href);
+    const address = new URL(`${mounts.sockets}${this.path}`, location.href);
     address.protocol = address.protocol === "https:" ? "wss:" : "ws:";
     let socket;
     try {
@@ -97,19 +119,19 @@ class Socket {
       return this.#gone(this.#socket, 0);
     }
     this.#socket = socket;
-    const overdue = setTimeout(() => socket.readyState === 0 && this.#gone(socket, 0), ANSWER_WITHIN);
+    const overdue = whenOverdue(() => socket.readyState === 0 && this.#gone(socket, 0));
     socket.onmessage = ({ data }) => this.#take(JSON.parse(data));
     socket.onclose = ({ code }) => { clearTimeout(overdue); this.#gone(socket, code); };
-    // Without a session the server accepts and closes at once: the pong tells that it has not.
+    // Without a session the server accepts and closes at once: the answer tells that it has not.
     socket.onopen = () => {
       clearTimeout(overdue);
-      this.#request({ type: "ping" }).then(() => {
+      this.#request(this.hello).then((answer) => {
         this.#tries = 0;
-        this.#settles = [...SETTLE];
+        this.#settles = this.again ? [...SETTLE] : [];
         this.settling = false;
         this.#become("open");
         this.#ping = setInterval(() => this.request({ type: "ping" }).catch(() => {}), PING_EVERY);
-        this.opened();
+        this.opened(answer);
       }, () => {});
     };
   }
@@ -120,11 +142,14 @@ class Socket {
     return this.state === "open" ? this.#request(frame) : Promise.reject(new Failure("no socket"));
   }
 
+  /** Send this text as it is; what comes back goes to `heard`. */
+  put(text) { this.#socket?.send(text); }
+
   #request(frame) {
     return new Promise((resolve, reject) => {
       const ref = ++this.#refs;
       const socket = this.#socket;
-      const overdue = setTimeout(() => this.#gone(socket, 0), ANSWER_WITHIN);
+      const overdue = whenOverdue(() => this.#gone(socket, 0));
       this.#waiting.set(ref, { resolve, reject, overdue });
       socket.send(JSON.stringify({ ...frame, ref }));
     });
@@ -152,7 +177,7 @@ class Socket {
     const settle = refused ? this.#settles.shift() : undefined;
     this.settling = settle !== undefined;
     this.#become(refused && !this.settling ? "refused" : "closed");
-    if (again && this.state === "closed") this.#retry = setTimeout(() => this.open(), settle ?? backoff(this.#tries++));
+    if (again && this.again && this.state === "closed") this.#retry = setTimeout(() => this.open(), settle ?? backoff(this.#tries++));
   }
 
   #become(state) {
@@ -443,6 +468,7 @@ class View extends EventTarget {
 
 const views = new Map();
 const socket = new Socket({
+  path: "stash/",
   opened() {
     sessionKnown = true;
     if (views.size) subscribe([...views.values()]);
@@ -760,4 +786,255 @@ start(); // a module runs when the document is parsed
 /** `stash.view(name)`: an EventTarget with `data`, `state`, `save(changes)`, `clear()`; `stash.bind(form)` is done for marked forms. */
 export const stash = { view: openView, bind, get tab() { return tab; } };
 
-window.syncsessions = { ...window.syncsessions, stash };
+// Pairing: a sync session with another party, over a socket of its own, with which it ends.
+
+const sessions = new Set();
+addEventListener("pagehide", () => sessions.forEach((session) => session.close()));
+
+/** One party's end of a sync session. Events: "peer_joined", "closed", "error", "message", each with what there is to say as `detail`. */
+class Session extends EventTarget {
+  #socket;
+  #opened = deferred();
+  #closed = deferred();
+  #end = null; // how it ended
+  #numbers = 0;
+  #queue = []; // relays that are not sent yet, or were refused for now: in order
+  #way = new Map(); // ref -> what was sent, in order, and is not settled
+  #window = WINDOW;
+  #relayed = 0;
+  #free = 0; // the time at which no frame sent so far counts any more
+  #pumping = 0;
+  #incoming = []; // relays that the page has not seen
+  #onrelay = null;
+  #busy = false;
+  #handled = 0;
+  #acknowledged = 0;
+  #acknowledging = 0;
+  /** "opening", then as the server says: "pending" | "connected" | "completed" | "failed" */
+  status = "opening";
+
+  constructor(hello, { path = "sync/", onrelay = null } = {}) {
+    super();
+    sessions.add(this);
+    this.#onrelay = onrelay;
+    this.opened = this.#opened.promise;
+    this.closed = this.#closed.promise;
+    this.closed.then((end) => this.#tell("closed", end));
+    this.#socket = new Socket({
+      path,
+      hello,
+      again: false,
+      opened: (answer) => (answer.type === "error" ? this.#finish({ reason: answer.code }, answer) : this.#begin(answer)),
+      heard: (frame) => this.#hear(frame),
+      changed: (state) => this.#lost(state),
+    });
+    this.#socket.open();
+    this.#lost(this.#socket.state); // nowhere to open it
+  }
+
+  /** Called with each relay's payload and seq. The next one, and the acknowledgement, wait for what it returns; without it relays wait. */
+  get onrelay() { return this.#onrelay; }
+
+  set onrelay(handler) {
+    this.#onrelay = handler;
+    this.#deliver();
+  }
+
+  /** How many relays the other party has not acknowledged yet. */
+  get backlog() { return this.#queue.length + this.#underWay.length; }
+
+  get #underWay() { return [...this.#way.values()].filter(({ isRelay }) => isRelay); }
+
+  /** Relay this payload, as it is now: resolves with {seq} once the other party's page has handled it. */
+  relay(payload) {
+    const relay = this.#frame({ type: "session.relay", payload }, true);
+    if (!this.#end) this.#queue.push(relay);
+    this.#pump();
+    return relay.promise;
+  }
+
+  /** Send a frame of the page's own to a consumer that knows it: resolves with the answer. */
+  send(frame) {
+    const asked = this.#frame(frame);
+    this.opened.then(() => this.#put(asked), () => asked.reject(this.#over()));
+    return asked.promise;
+  }
+
+  /** End well, after what was relayed has been acknowledged: resolves as `closed` does. */
+  async complete(result) {
+    await Promise.allSettled([...this.#underWay, ...this.#queue].map(({ promise }) => promise));
+    return this.#ask({ type: "session.complete", result });
+  }
+
+  async fail(reason) { return this.#ask({ type: "session.fail", reason }); }
+
+  /** Leave at once. The other party is told that this one has gone. */
+  close() {
+    if (this.#acknowledging) this.#acknowledge();
+    this.#finish({ reason: this.#socket.hello.type === "session.open" ? "owner_gone" : "peer_gone" });
+  }
+
+  async #ask(frame) {
+    await this.send(frame).catch((error) => { if (error.code !== "closed") throw error; });
+    return this.closed;
+  }
+
+  #frame(frame, isRelay = false) {
+    const number = ++this.#numbers;
+    const ref = `${isRelay ? "relay" : "frame"}-${number}`;
+    const made = { number, ref, isRelay, text: JSON.stringify({ ...frame, ref }), ...deferred() };
+    if (this.#end) made.reject(this.#over());
+    return made;
+  }
+
+  #put(frame) {
+    if (this.#end) return frame.reject(this.#over());
+    if (this.#acknowledging) this.#acknowledge();
+    this.#free = Math.max(this.#free, performance.now()) + PACE;
+    this.#way.set(frame.ref, frame);
+    this.#socket.put(frame.text);
+  }
+
+  /** Send what the window and the pace allow. */
+  #pump() {
+    clearTimeout(this.#pumping);
+    while (this.#queue.length && this.status === "connected") {
+      const underWay = this.#underWay;
+      // What was sent after a refused one is refused or relayed before that goes again: nothing else overtakes it.
+      if (underWay.length >= this.#window || underWay.at(-1)?.number > this.#queue[0].number) return;
+      const wait = this.#free - performance.now() - BURST * PACE;
+      if (wait > 0) {
+        this.#pumping = setTimeout(() => this.#pump(), wait);
+        return;
+      }
+      this.#put(this.#queue.shift());
+    }
+  }
+
+  #begin({ session }) {
+    this.#know(session);
+    this.#opened.resolve(session);
+    this.#pump();
+  }
+
+  #know({ code, direction, status, sender_info, receiver_info }) {
+    Object.assign(this, { code: code ?? this.code, direction, status, sender_info, receiver_info });
+  }
+
+  #hear(frame) {
+    const asked = this.#way.get(frame.ref);
+    if (frame.type === "error") return this.#refused(frame, asked);
+    if (asked && !asked.isRelay) {
+      this.#way.delete(frame.ref);
+      asked.resolve(frame);
+    }
+    if (frame.type === "session.peer_joined") {
+      this.#know(frame.session);
+      this.#tell("peer_joined", frame.session);
+      this.#pump();
+    } else if (frame.type === "session.relay") {
+      this.#incoming.push(frame);
+      this.#deliver();
+    } else if (frame.type === "session.relayed") this.#relayedTo(frame.seq);
+    else if (frame.type === "session.closed") this.#finish(frame);
+    else if (!asked && !frame.type.startsWith("session.")) this.#tell("message", frame);
+  }
+
+  #relayedTo(seq) {
+    for (const { ref, resolve } of this.#underWay.slice(0, seq - this.#relayed)) {
+      this.#way.delete(ref);
+      resolve({ seq: ++this.#relayed });
+    }
+    this.#pump();
+  }
+
+  #refused(error, asked) {
+    this.#way.delete(asked?.ref);
+    if (asked?.isRelay && ["window_full", "rate_limited"].includes(error.code)) {
+      if (error.code === "window_full") this.#window = Math.max(this.#underWay.length, 1);
+      else this.#free = Math.max(this.#free, performance.now() + error.retry_after * 1000 + BURST * PACE);
+      this.#queue.push(asked);
+      this.#queue.sort((a, b) => a.number - b.number);
+      return this.#pump();
+    }
+    // What is too large is not read, and so is answered without its ref.
+    const tooLarge = [...this.#way.values()].filter(({ text }) => new Blob([text]).size > error.limit);
+    for (const { ref, reject } of asked ? [asked] : tooLarge) {
+      this.#way.delete(ref);
+      reject(Failure.of(error));
+    }
+    this.#tell("error", Failure.of(error));
+    this.#pump();
+  }
+
+  async #deliver() {
+    if (this.#busy) return;
+    this.#busy = true;
+    while (this.#incoming.length && this.#onrelay) {
+      const { payload, seq } = this.#incoming.shift();
+      try { await this.#onrelay(payload, seq); } catch (error) { reportError(error); }
+      this.#handled = seq;
+      if (seq - this.#acknowledged >= WINDOW / 2) this.#acknowledge();
+      else this.#acknowledging ||= setTimeout(() => this.#acknowledge(), ACKNOWLEDGE_AFTER);
+    }
+    this.#busy = false;
+    if (this.#end) this.#closed.resolve(this.#end);
+  }
+
+  #acknowledge() {
+    clearTimeout(this.#acknowledging);
+    this.#acknowledging = 0;
+    this.#acknowledged = this.#handled;
+    if (!this.#end) this.#socket.put(JSON.stringify({ type: "session.ack", seq: this.#handled }));
+  }
+
+  #lost(state) {
+    if (state === "refused") this.#finish({ reason: "logged_out" });
+    else if (state === "closed") this.#finish({ reason: this.status === "opening" ? "unreachable" : "connection_lost" });
+  }
+
+  /** The first end that is heard of is the session's. */
+  #finish({ type, ref, status = "failed", ...more }, error) {
+    if (this.#end) return;
+    this.#opened.reject(Failure.of(error ?? { code: more.reason, message: `The sync session was not opened: ${more.reason}` }));
+    this.#end = { status, ...more };
+    this.status = status;
+    sessions.delete(this);
+    clearTimeout(this.#pumping);
+    this.#socket.close();
+    for (const { reject } of [...this.#way.values(), ...this.#queue]) reject(this.#over());
+    this.#way.clear();
+    this.#queue = [];
+    // A session that ended well has brought all there was: the page sees it before it hears of the end.
+    if (status !== "completed") this.#incoming = [];
+    if (status !== "completed" || !this.#busy) this.#closed.resolve(this.#end);
+  }
+
+  #over() {
+    return Failure.of({ code: "closed", reason: this.#end.reason, message: `The sync session is closed: ${this.#end.reason}` });
+  }
+
+  #tell(type, detail) { this.dispatchEvent(new CustomEvent(type, { detail })); }
+}
+
+const formatCode = (text) => text.replace(/[^0-9a-z]/gi, "").toUpperCase().replace(/.{4}(?=.)/g, "$&-");
+
+/** The code in this page's fragment (`#code=…` or `#A7X9-K2M4`), which is taken out of the address bar; null where there is none. */
+function codeFromFragment() {
+  const fragment = location.hash.slice(1);
+  const given = new URLSearchParams(fragment).get("code") ?? (/^[2-9A-Z]{4}-[2-9A-Z]{4}$/.test(fragment) ? fragment : "");
+  const code = formatCode(given).replace("-", "");
+  if (!/^[2-9A-HJKMNP-Z]{8}$/.test(code)) return null;
+  history.replaceState(history.state, "", location.pathname + location.search);
+  return code;
+}
+
+/** `open({direction, info})` and `join(code, {info})` give a Session; both take `onrelay` and another consumer's `path`. */
+export const pairing = {
+  open: ({ direction, info, ...options }) => new Session({ type: "session.open", direction, info }, options),
+  join: (code, { info, ...options } = {}) => new Session({ type: "session.join", code, info }, options),
+  format: formatCode,
+  codeFromFragment,
+};
+
+window.syncsessions = { ...window.syncsessions, stash, pairing };
