@@ -6,16 +6,24 @@ from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
 from django.core.asgi import get_asgi_application
+from django.urls import path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 pages = get_asgi_application()
 
-from syncsessions.middleware import SessionIdScopeMiddleware  # noqa: E402 - needs the apps to be ready
+from project.demo.consumers import Drawing, OrderHandover  # noqa: E402 - needs the apps to be ready
+from syncsessions.middleware import SessionIdScopeMiddleware  # noqa: E402
 from syncsessions.routing import websocket_urlpatterns  # noqa: E402
+
+sockets = [
+    *websocket_urlpatterns,
+    path("ws/handover/", OrderHandover.as_asgi()),
+    path("ws/drawing/", Drawing.as_asgi()),
+]
 
 application = ProtocolTypeRouter(
     {
         "http": ASGIStaticFilesHandler(pages),
-        "websocket": AuthMiddlewareStack(SessionIdScopeMiddleware(URLRouter(websocket_urlpatterns))),
+        "websocket": AuthMiddlewareStack(SessionIdScopeMiddleware(URLRouter(sockets))),
     }
 )

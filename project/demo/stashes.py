@@ -25,3 +25,6 @@ class BriefStash(ViewStash):
     view = "demo.order.brief"
     keys = {"brief": SESSION, "scratch": RECONNECT}
     client_keys = "__all__"
+
+
+ORDER_STASHES: list[type[ViewStash]] = [FiltersStash, DeliveryStash, BriefStash]

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks`: the stash against what a project would do without it. Prints a table.
+"""`python -m tests.benchmarks`: the stash against what a project would do without it; stores, relay and idle sockets.
 
 However slow anything is, it does not fail. Each database runs in a process of its own, in throw-away databases, in
 memory where there is a file system in memory (there the work is compared, not the disk), and in the temporary folder.
@@ -13,47 +13,80 @@ import platform
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import django
 
+from tests.benchmarks import sockets
 from tests.benchmarks.report import ratios, report
 
 DATABASES = ("sqlite", "postgresql")
+PARTS = ("writes", "lost-writes", "stores", "relay", "idle")
+FILLS = {"memory": [0, 10_000, 100_000, 1_000_000], "redis": [0, 10_000, 100_000, 1_000_000], "database": [0, 10_000]}
 MEMORY = Path("/dev/shm")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=60, help="rounds of 25 ms for each rival (default: 60)")
+    parser.add_argument(
+        "--rounds", type=int, default=60, help="rounds of 25 ms for each rival (default: 60; stores take five)"
+    )
     parser.add_argument("--pairs", type=int, default=100, help="pairs of requests in each case (default: 100)")
-    parser.add_argument("--only", choices=["writes", "lost-writes"], help="one of the two benchmarks")
+    parser.add_argument("--most-live", type=int, default=1_000_000, help="live sessions in a store (default: 1000000)")
+    parser.add_argument("--frames", type=int, default=3000, help="frames that are relayed (default: 3000)")
+    parser.add_argument("--sessions", type=int, default=5000, help="idle sessions on a worker (default: 5000)")
+    parser.add_argument("--only", choices=PARTS, action="append", help="one of the benchmarks; may be given again")
     parser.add_argument("--database", choices=DATABASES, action="append", help="one database; may be given again")
     parser.add_argument("--folder", action="append", help="where the databases live; may be given again")
     parser.add_argument("--json", metavar="FILE", help="write the results as JSON too; - for standard output")
     options = parser.parse_args()
-    rounds = 0 if options.only == "lost-writes" else options.rounds
-    pairs = 0 if options.only == "writes" else options.pairs
-    runs = []
-    for database in options.database or DATABASES:
-        folders = options.folder or _folders()
-        if database == "postgresql" and "TEST_POSTGRES_URL" in os.environ:
-            folders = folders[:1]
-        for folder in folders:
-            print(f"measuring {database} in {folder} …", file=sys.stderr)
-            runs.append(_run(database, folder, rounds, pairs))
-    machine = _machine()
-    print(report(machine, runs))
+    results = {"machine": _machine(), **_measure(options, options.only or PARTS)}
+    print(report(results))
     if options.json:
-        text = json.dumps({"machine": machine, "runs": [{**run, "ratios": ratios(run)} for run in runs]}, indent=2)
+        text = json.dumps(results, indent=2)
         if options.json == "-":
             print(text)
         else:
             Path(options.json).write_text(text + "\n")
 
 
-def _run(database: str, folder: str, rounds: int, pairs: int) -> dict[str, Any]:
+def _measure(options: argparse.Namespace, parts: Sequence[str]) -> dict[str, Any]:
+    results: dict[str, Any] = {"runs": [], "stores": [], "relay": [], "idle": None}
+    for database, folder in _places(options) if {"writes", "lost-writes"} & set(parts) else []:
+        _say(f"measuring {database} in {folder} …")
+        counts = [options.rounds if "writes" in parts else 0, options.pairs if "lost-writes" in parts else 0]
+        run = _process("run", folder, database, *map(str, counts))
+        results["runs"].append({**run, "ratios": ratios(run)})
+    for store, fills in FILLS.items() if "stores" in parts else ():
+        _say(f"measuring the {store} store …")
+        wanted = sorted({min(fill, options.most_live) for fill in fills})
+        results["stores"] += _process("stores", _folders()[0], "sqlite", store, json.dumps(wanted), str(options.rounds))
+    if "relay" in parts:
+        _say("measuring relays …")
+        results["relay"] = sockets.relay(options.frames)
+    if "idle" in parts:
+        _say(f"opening {options.sessions} sessions …")
+        results["idle"] = sockets.idle(options.sessions, min(10.0, options.rounds))
+    return results
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _places(options: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    for database in options.database or DATABASES:
+        folders = options.folder or _folders()
+        if database == "postgresql" and "TEST_POSTGRES_URL" in os.environ:
+            folders = folders[:1]
+        for folder in folders:
+            yield database, folder
+
+
+def _process(part: str, folder: str, database: str, *arguments: str) -> Any:
+    """What one part has found, in a process and with databases of its own."""
     with tempfile.TemporaryDirectory(prefix="syncsessions-benchmarks-", dir=folder) as inside:
         Path(inside).chmod(0o755)  # as root, PostgreSQL runs as a user of its own
         environment = {
@@ -63,10 +96,10 @@ def _run(database: str, folder: str, rounds: int, pairs: int) -> dict[str, Any]:
             "TMPDIR": inside,
         }
         file = Path(inside) / "results.json"
-        command = [sys.executable, "-m", "tests.benchmarks.run", str(rounds), str(pairs), str(file)]
-        subprocess.run(command, env=environment, check=True)
-        results: dict[str, Any] = json.loads(file.read_text())
-    return results
+        subprocess.run(
+            [sys.executable, "-m", f"tests.benchmarks.{part}", *arguments, str(file)], env=environment, check=True
+        )
+        return json.loads(file.read_text())
 
 
 def _folders() -> list[str]:

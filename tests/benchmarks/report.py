@@ -7,17 +7,26 @@ from typing import Any
 
 MOST_OF_UPSERT = 1.3
 LEAST_OF_SESSION = 5.0
+MOST_OF_ECHO = 2.0
+MOST_IDLE_KB = 45
 
 
-def report(machine: dict[str, Any], runs: Iterable[dict[str, Any]]) -> str:
-    lines = [
-        "The stash, measured",
-        " · ".join(f"{name} {value}" for name, value in machine.items()),
-        "A slice of 1 KB in ten keys for each of 100 owners; one operation sets one key and commits.",
-        "All take turns in short rounds; times are medians of the rounds, ratios medians of each round's ratio.",
-    ]
-    for run in runs:
+def report(results: dict[str, Any]) -> str:
+    lines = ["Measured on " + " · ".join(f"{name} {value}" for name, value in results["machine"].items())]
+    if results["runs"]:
+        lines += [
+            "",
+            "The stash: a slice of 1 KB in ten keys for each of 100 owners; one operation sets one key and commits.",
+            "All take turns in short rounds; times are medians of the rounds, ratios medians of each round's ratio.",
+        ]
+    for run in results["runs"]:
         lines += ["", *_run(run)]
+    if results["stores"]:
+        lines += ["", *_stores(results["stores"])]
+    for each in results["relay"]:
+        lines += ["", *_relay(each)]
+    if results["idle"]:
+        lines += ["", *_idle(results["idle"])]
     return "\n".join(lines)
 
 
@@ -51,6 +60,51 @@ def _run(run: dict[str, Any]) -> list[str]:
         ]
         lines += ["", *_table(heading, rows)]
     return lines
+
+
+def _stores(found: Iterable[dict[str, Any]]) -> list[str]:
+    rows = [
+        (
+            each["store"],
+            f"{each['live']:,}",
+            *(f"{rate:,.0f}" for rate in each["rates"].values()),
+            "" if each["bytes"] is None else f"{each['bytes']:.0f}",
+        )
+        for each in found
+    ]
+    heading = (
+        "sync sessions on a store, operations a second",
+        "live",
+        "create",
+        "get",
+        "claim",
+        "delete",
+        "bytes here",
+    )
+    return _table(heading, rows)
+
+
+def _relay(found: dict[str, Any]) -> list[str]:
+    ways = found["ways"]
+    echo = ways["echo"]["p50"]
+    rows = [
+        (name, f"{each['p50'] * 1e3:.2f}", f"{each['p99'] * 1e3:.2f}", f"{each['p50'] / echo:.2f}")
+        for name, each in ways.items()
+    ]
+    heading = (f"one frame at a time on daphne, {found['layer']}", "p50 ms", "p99 ms", "p50 ÷ echo's")
+    return [
+        *_table(heading, rows),
+        f"a relay until it is acknowledged takes {ways['relay until acknowledged']['p50'] / echo:.2f} times "
+        f"a bare echo (aim: at most {MOST_OF_ECHO:.0f})",
+    ]
+
+
+def _idle(found: dict[str, Any]) -> list[str]:
+    return [
+        f"{found['sessions']:,} idle sessions open on one daphne worker: {found['bytes'] / 1024:.1f} KB each "
+        f"(aim: at most {MOST_IDLE_KB}), opened at {found['opened_per_second']:.0f} a second, "
+        f"then {100 * found['cpu_share']:.0f} % of a core for leases and looks at users"
+    ]
 
 
 def _timing(timing: dict[str, Any]) -> tuple[str, str, str]:

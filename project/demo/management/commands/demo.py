@@ -97,6 +97,8 @@ def serve(host: str, port: int) -> None:
     paths = [str(settings.BASE_DIR), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     os.environ["DEMO_COMMAND"] = command_line()
+    # Where it listens on all addresses, nobody can say by which of them a phone comes.
+    os.environ["DEMO_HOST"] = "*" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
     os.execv(  # noqa: S606 - no shell is wanted
         sys.executable,
         [sys.executable, "-m", "daphne", "-b", host, "-p", str(port), "project.asgi:application"],
