@@ -18,7 +18,7 @@ from tests.stores import configuration
 
 PATH = "/admin/syncsessions/activesyncsession/"
 LIVE, POLLING = "Live", "Updated every few seconds"
-SAID_BY_CHROMIUM = ("ERR_CONNECTION_REFUSED", "WebSocket connection")
+SAID_BY_CHROMIUM = ("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "WebSocket connection")
 
 
 def environment(store: str, **more: Any) -> dict[str, str]:

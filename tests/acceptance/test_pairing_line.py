@@ -184,7 +184,7 @@ async def test_a_pages_own_frames_pass(line: Server, page: Page) -> None:
     line.say(type="page.news", n=1)
     line.say(type="session.news", n=2)
     line.say(type="page.news", n=3)
-    await page.wait_for_function("messages.length === 2")
+    await page.wait_for_function("() => messages.length === 2")
     assert await page.evaluate("messages") == [{"type": "page.news", "n": 1}, {"type": "page.news", "n": 3}]
 
 
@@ -221,7 +221,7 @@ async def test_a_page_that_stood_still_hears_what_has_come_before_it_gives_up(li
     await page.clock.fast_forward(10_000)  # as a dialog does, or a lid: timers that are due run at once
     line.say(type="pong", ref=ping["ref"])
     line.say(type="page.news")
-    await page.wait_for_function("window.heard")
+    await page.wait_for_function("() => window.heard")
     await page.clock.run_for(6_000)
     assert await page.evaluate("session.status") == "connected"
 

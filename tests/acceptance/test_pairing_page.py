@@ -122,7 +122,7 @@ async def test_a_handler_that_waits_holds_the_sender_back(owner: Page, peer: Pag
         }"""
     )
     await owner.evaluate("() => { window.relays = Array.from({ length: 40 }, (_, n) => session.relay({ n })); }")
-    await peer.wait_for_function("heard.length === 1")
+    await peer.wait_for_function("() => heard.length === 1")
     # The pong comes after whatever the server had to say to what was sent before.
     await owner.evaluate("() => session.send({ type: 'no.such.type' }).catch(() => {})")
     assert len([text for text in sent if "session.relay" in text]) == 16

@@ -101,7 +101,7 @@ async def test_a_reader_that_stops_holds_the_sender_back_and_nothing_else(sends:
     async with workers(sends, reads, env=env, application=APPLICATION) as (one, two):
         cookie = await asyncio.to_thread(one.log_in)
         narrow = socket.create_connection(("127.0.0.1", two.port))
-        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)  # a smaller window takes minutes to drain
         narrow.setblocking(False)
         async with party(one, cookie) as owner, party(two, sock=narrow, max_queue=1) as peer, party(two) as other:
             await joined(owner, peer)
