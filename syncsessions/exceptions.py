@@ -121,7 +121,7 @@ class InvalidTransition(SyncSessionsError):
 
 class StoreUnavailable(SyncSessionsError):
     code = "store_unavailable"
-    default_message = _("The store does not answer. Nothing was changed; try again.")
+    default_message = _("The store does not answer; whether this was done is not known. Try again.")
 
 
 class _WithCode(SyncSessionsError):

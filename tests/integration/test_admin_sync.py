@@ -261,7 +261,7 @@ def test_a_store_that_does_not_answer(settings: Any) -> None:
     live = client.get(sync_url("live"))
     assert (live.status_code, live.json()["code"]) == (503, "store_unavailable")
     told = client.post(sync_url(), {"only": "x"}, follow=True)
-    assert said(told) == ["The store does not answer. Nothing was changed; try again."]
+    assert said(told) == ["The store does not answer; whether this was done is not known. Try again."]
 
 
 def test_in_a_language_that_is_read_from_right_to_left(settings: Any) -> None:
