@@ -15,6 +15,10 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 
+# A forked child forgets what `atexit` was told; a server that nothing else held would be stopped by its `__del__`.
+_started: list[Any] = []
+
+
 def on_ci() -> bool:
     return os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
@@ -47,7 +51,7 @@ def redis_url() -> str | None:
             return None
         server = ValkeyServer()
         server.start()
-        atexit.register(server.stop)
+        _started.append(server)
         os.environ["TEST_REDIS_URL"] = server.connection_url.replace("valkey://", "redis://")  # redis-py knows no other
     return os.environ["TEST_REDIS_URL"]
 

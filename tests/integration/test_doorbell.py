@@ -34,11 +34,12 @@ class Recorder:
         self.error: Exception | None = None
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        error = self.error
         self.asked.release()
         while not self.gate.is_set():
             await asyncio.sleep(0.001)
-        if self.error:
-            raise self.error
+        if error:
+            raise error
         self.sent.append((group, message))
 
     def wait_for(self, count: int) -> list[Any]:

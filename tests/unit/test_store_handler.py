@@ -102,6 +102,7 @@ def test_close_all_closes_and_keeps_them() -> None:
         assert stores["default"] is store
 
 
+@pytest.mark.django_db
 async def test_a_backend_without_async_runs_in_a_thread() -> None:
     store = ClosingStore("default", {})
     assert await store.acount("n") != store.count("n") == threading.get_ident()
