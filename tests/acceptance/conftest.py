@@ -7,9 +7,11 @@ import os
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.live import LiveServer
@@ -19,7 +21,14 @@ CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.whic
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 
 
-@pytest.fixture(autouse=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """These tests share a worker's browser, and with it an event loop."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def chromium() -> str:
     if CHROMIUM is None:
         assert not on_ci(), "CI runs the browser tests: apt-get install chromium"
@@ -33,7 +42,7 @@ def server() -> Iterator[LiveServer]:
         yield running
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
@@ -41,7 +50,7 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
         await launched.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def context(browser: Browser, server: LiveServer) -> AsyncIterator[BrowserContext]:
     """One person's browser. The test fails where a page of it broke the site's policy or raised."""
     opened = await browser.new_context(base_url=server.url)
@@ -54,7 +63,7 @@ async def context(browser: Browser, server: LiveServer) -> AsyncIterator[Browser
     assert not wrong
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(context: BrowserContext) -> Page:
     return await context.new_page()
 

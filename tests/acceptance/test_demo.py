@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.acceptance.test_form import eventually
@@ -71,7 +72,7 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
         running.kill()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def visitor(demo: Demo, browser: Browser) -> AsyncIterator[BrowserContext]:
     demo.start()
     await eventually(demo.answers, within=40)

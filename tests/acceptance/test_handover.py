@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.acceptance.conftest import slices
@@ -28,7 +29,7 @@ def server() -> Any:
         yield running
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def phone(browser: Browser, server: LiveServer) -> AsyncIterator[BrowserContext]:
     opened = await browser.new_context(
         base_url=server.url,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import BrowserContext, Page, WebSocketRoute
 
 from tests.live import LiveServer
@@ -54,7 +55,7 @@ def server() -> Iterator[LiveServer]:
         yield running
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def line(context: BrowserContext, page: Page) -> Server:
     made = Server()
     await context.route_web_socket("**/ws/sync/", made.connected)

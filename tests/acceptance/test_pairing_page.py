@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.live import LiveServer
@@ -28,7 +29,7 @@ ENDED = "async () => await session.closed"
 REFUSED = "async () => await session.opened.then(() => null, (error) => ({ ...error, message: error.message }))"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def other_context(browser: Browser, server: LiveServer) -> AsyncIterator[BrowserContext]:
     """Another person's browser."""
     opened = await browser.new_context(base_url=server.url)
@@ -37,14 +38,14 @@ async def other_context(browser: Browser, server: LiveServer) -> AsyncIterator[B
     await opened.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def owner(context: BrowserContext, page: Page) -> Page:
     await context.request.get("/in/ann/")
     await page.goto("/pairing/")
     return page
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def peer(other_context: BrowserContext) -> Page:
     page = await other_context.new_page()
     await page.goto("/pairing/")

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.live import LiveServer
@@ -24,7 +25,7 @@ def server() -> Any:
         yield running
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def other_context(browser: Browser, server: LiveServer) -> AsyncIterator[BrowserContext]:
     opened = await browser.new_context(base_url=server.url, viewport={"width": 390, "height": 844}, has_touch=True)
     opened.set_default_timeout(15_000)
@@ -32,7 +33,7 @@ async def other_context(browser: Browser, server: LiveServer) -> AsyncIterator[B
     await opened.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def two(page: Page, other_context: BrowserContext) -> tuple[Page, Page]:
     await page.goto("/drawing/")
     await page.click("text=Show a code")

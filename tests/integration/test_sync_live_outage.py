@@ -159,7 +159,10 @@ async def test_redis_is_killed_and_comes_back(kept: bool, layer: str, valkey: An
     store = {"BACKEND": "syncsessions.stores.redis.RedisStore", "LOCATION": url}
     mine = {"STORES": {"default": store}, "PAIRING_LEASE": LEASE, "PAIRING_MAX_PER_USER": 50}
     settings.SYNCSESSIONS = {**settings.SYNCSESSIONS, **mine}
-    async with workers("daphne", "uvicorn", env=on_redis(url, layer=layer, **mine)) as servers, AsyncExitStack() as stack:
+    async with (
+        workers("daphne", "uvicorn", env=on_redis(url, layer=layer, **mine)) as servers,
+        AsyncExitStack() as stack,
+    ):
         one, two = servers
         cookie = await asyncio.to_thread(one.log_in)
 
