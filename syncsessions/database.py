@@ -23,22 +23,29 @@ _PASSING = (
     "record has changed since last read",
 )
 
+_unreachable: dict[str, float] = {}  # aliases, and when a try to connect to each failed last, by the monotonic clock
+
 Result = TypeVar("Result")
 
 
-def run(alias: str, work: Callable[[BaseDatabaseWrapper], Result]) -> Result:
+def run(alias: str, work: Callable[[BaseDatabaseWrapper], Result], asked: float | None = None) -> Result:
     """Do `work` on the connection `alias`.
 
     Raises `StoreUnavailable` where the database does not do its part. What only lost a race for a lock is tried again,
-    unless it stands in the caller's transaction.
+    unless it stands in the caller's transaction. `asked` is when the caller began to wait for this thread, by the
+    monotonic clock: who has waited while others tried in vain to connect does not try once more.
     """
     connection = connections[alias]
+    if asked is not None and connection.connection is None and asked < _unreachable.get(alias, asked):
+        raise StoreUnavailable
     until = 0.0
     while True:
         try:
             return work(connection)
         except Error as error:
             now = time.monotonic()
+            if connection.connection is None:
+                _unreachable[alias] = now
             until = until or now + RETRY_FOR
             if connection.in_atomic_block or now > until or not _will_pass(error):
                 if connection.autocommit:  # else Django would close it, and a caller's transaction with it

@@ -12,6 +12,7 @@ from syncsessions.json_values import JSON, size
 Frame = dict[str, JSON]
 MAX_REF = 200  # characters of a ref that are echoed
 FRAME_LIMIT = 256 * 1024
+WAIT_FOR_TURN = 5.0  # seconds that a refused frame is waited for: a line that is silent for longer is a dead one
 
 
 def parse(text: str | bytes | None, limit: int) -> Frame:
@@ -74,6 +75,30 @@ class Allowance:
             return 0.0
         # The next millisecond, so that no rounding lets a client come too early that waits as told.
         return (math.floor((1 - self._left) / self.rate * 1000) + 1) / 1000
+
+
+class Turn:
+    """Keeps frames in order where one is refused for now: what came behind it is refused until it comes again.
+
+    It comes under the same `ref`; what its sender has given up is waited for WAIT_FOR_TURN seconds.
+    """
+
+    __slots__ = ("_ref", "_until")
+
+    def __init__(self) -> None:
+        self._ref: Frame = {}
+        self._until = 0.0
+
+    def wait(self, frame: Frame, now: float) -> float:
+        """Seconds that a frame has to wait for the refused one; 0 where it need not."""
+        if now >= self._until or ref_of(frame) == self._ref:
+            self._ref = {}
+        return self._until - now if self._ref else 0.0
+
+    def refused(self, frame: Frame, now: float) -> None:
+        """A frame was refused for now. Without a ref nobody could tell that it comes again."""
+        if not self._ref:
+            self._ref, self._until = ref_of(frame), now + WAIT_FOR_TURN
 
 
 def _refuse(name: str) -> Any:

@@ -35,23 +35,22 @@ from syncsessions.exceptions import (
 from syncsessions.frames import Frame, ref_of
 from syncsessions.json_values import JSON
 from syncsessions.pairing import SyncSession, announce, steps, sync_sessions
-from syncsessions.pairing.session import COMPLETED, Ending
+from syncsessions.pairing.session import COMPLETED, DIFFERENT_USERS, PEER_GONE, SAME_BROWSER, Ending, Lease
+from syncsessions.pairing.steps import HANDOVERS
 from syncsessions.stash import StashSession
 from syncsessions.stash.moving import Copy, copy_slices, drop_copied, movable
 from syncsessions.stash.rows import Owner
 from syncsessions.stores import Record, operations
 from syncsessions.stores.steps import Steps
 
-HANDOVERS = "pairing.handovers"
-"""The namespace of how far each handover is, by the life of its session."""
 OPEN, JOINED, CONFIRMED, READY, COPIED, RECEIVED = "open", "joined", "confirmed", "ready", "copied", "received"
 STEP = "handover.step"
 AGAIN = 1.0  # seconds from one ring to the next while the other side has not gone on
 REGISTER_WITHIN = 10.0  # seconds that whoever has claimed the code has to show that it can take a handover
 
 REFUSALS = {
-    "same_browser": gettext_lazy("This is the browser that shows the code. Enter it on the other device."),
-    "different_users": gettext_lazy(
+    SAME_BROWSER: gettext_lazy("This is the browser that shows the code. Enter it on the other device."),
+    DIFFERENT_USERS: gettext_lazy(
         "The other device is logged in as somebody else. Log in as the same user on both, or log out on one."
     ),
 }
@@ -71,7 +70,7 @@ class HandoverConsumer(SyncSessionConsumer):
     async def opened(self) -> None:
         await super().opened()
         self._me: Party = {}
-        self._life: str | None = None
+        self._held: Lease | None = None
         self._joiner: str | None = None
         self._copies: list[Copy] | None = None
         self._register_by = 0.0
@@ -106,12 +105,11 @@ class HandoverConsumer(SyncSessionConsumer):
         await self._step()
 
     async def on_closed(self, status: str, reason: str | None) -> None:
-        life, self._life = self._life, None
+        held, self._held = self._held, None
         self._joiner = self._copies = None
         self.line.wake(STEP, None)
-        if life is not None:
-            with contextlib.suppress(StoreUnavailable):  # else its deadline ends it
-                await sync_sessions.store.adelete(HANDOVERS, life)
+        if held is not None:
+            await self._give_back(held)
 
     async def heard(self, message: Mapping[str, Any]) -> None:
         if message["type"] != STEP:
@@ -142,19 +140,17 @@ class HandoverConsumer(SyncSessionConsumer):
         await super()._begin(session, before)
         if not self.owns:
             return
-        self._life = session.life
+        data = {"step": OPEN, "owner": self._me, "peer": None}
         try:
-            await sync_sessions.store.aexpire(HANDOVERS)
-            data = {"step": OPEN, "owner": self._me, "peer": None}
-            await sync_sessions.store.acreate(HANDOVERS, session.life, data, ttl=conf.current().PAIRING_LEASE)
+            self._held = await sync_sessions.atake(steps.take_lease(HANDOVERS, session.life, data))
         except StoreUnavailable:
             await self._leave(StoreUnavailable.code)
             raise
 
     async def _renewed(self, session: SyncSession) -> SyncSession:
         found = await super()._renewed(session)
-        if self.owns:
-            await sync_sessions.atake(steps.renew_record(HANDOVERS, session.life))
+        if self._held is not None:
+            await sync_sessions.atake(steps.renew_lease(self._held))
         return found
 
     async def _look_at_self(self) -> Party:
@@ -224,7 +220,7 @@ class HandoverConsumer(SyncSessionConsumer):
         step, peer = record.data["step"], record.data["peer"]
         if step == OPEN:
             if self._loop.time() > self._register_by:
-                await self._leave("peer_gone")
+                await self._leave(PEER_GONE)
             return True
         reason = _refusal(self._me, peer)
         if reason is not None:
@@ -325,9 +321,9 @@ def _owner_of(code: object, address: str) -> Steps[Party | None]:
 def _refusal(owner: Party, joiner: Party) -> str | None:
     """Why nothing moves between these two, if so: one of `REFUSALS`."""
     if owner["stash"] == joiner["stash"]:
-        return "same_browser"
+        return SAME_BROWSER
     if None not in (owner["user"], joiner["user"]) and owner["user"] != joiner["user"]:
-        return "different_users"
+        return DIFFERENT_USERS
     return None
 
 

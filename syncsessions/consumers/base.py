@@ -75,6 +75,10 @@ class BaseConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
         """Whether a frame is not counted against the rate."""
         return False
 
+    def turn_of(self, frame: Frame) -> frames.Turn | None:
+        """What keeps a frame behind those that were refused as rate_limited before it, where anything does."""
+        return None
+
     async def catch_up(self) -> None:
         """Read the truth: doorbells may have been missed."""
 
@@ -120,6 +124,8 @@ class BaseConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
             logger.exception("A socket's handler failed")
             if message["type"] == "websocket.connect":
                 await self.close(CLOSE_FAILED)
+            if message["type"] == "websocket.disconnect":
+                raise StopConsumer from None
 
     async def _connect(self, message: Mapping[str, Any]) -> None:
         if not is_own_origin(self.scope):
@@ -144,12 +150,14 @@ class BaseConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
             finally:
                 # After parsing, for the client must learn which of its frames was refused; and also where that failed.
                 if frame is None or not self.is_free(frame):
-                    self._spend()
+                    self._spend(frame)
             if frame["type"] == "ping":
                 await self.send_frame({"type": "pong", **frames.ref_of(frame)})
             else:
                 await self.received(frame)
         except SyncSessionsError as error:
+            if isinstance(error, RateLimited) and frame is not None and (turn := self.turn_of(frame)) is not None:
+                turn.refused(frame, time.monotonic())
             await self.send_frame(frames.error_frame(error, frame))
         except StopConsumer:
             raise
@@ -157,8 +165,11 @@ class BaseConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
             logger.exception("A frame could not be answered; the socket goes on")
             await self.send_frame(frames.error_frame(SyncSessionsError(), frame))
 
-    def _spend(self) -> None:
-        wait = self.allowance.take(time.monotonic())
+    def _spend(self, frame: Frame | None) -> None:
+        now, wait = time.monotonic(), 0.0
+        if frame is not None and (turn := self.turn_of(frame)) is not None:
+            wait = turn.wait(frame, now)
+        wait = wait or self.allowance.take(now)
         if wait:
             if rate_limited.receivers:
                 emit(rate_limited, type(self), retry_after=wait)
@@ -193,5 +204,6 @@ class BaseConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
     async def _lose_identity(self, reason: str) -> None:
         try:
             await self.identity_lost(reason)
-        finally:
-            await self.close()
+        except Exception:
+            logger.exception("A socket's handler failed")
+        await self.close()

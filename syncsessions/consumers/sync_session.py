@@ -18,13 +18,27 @@ from syncsessions.exceptions import (
     InvalidTransition,
     InvalidValue,
     NotFound,
+    SessionLimitReached,
     StoreUnavailable,
 )
-from syncsessions.frames import Frame, ref_of
+from syncsessions.frames import Frame, Turn, ref_of
 from syncsessions.json_values import JSON, judge
 from syncsessions.pairing import SyncSession, announce, steps, sync_sessions
 from syncsessions.pairing.link import Link, Packet
-from syncsessions.pairing.session import COMPLETED, DIRECTIONS, FAILED, NEXT, Ending
+from syncsessions.pairing.session import (
+    COMPLETED,
+    CONNECTED,
+    DIRECTIONS,
+    FAILED,
+    LEASE_EXPIRED,
+    LOGGED_OUT,
+    NEXT,
+    OWNER_GONE,
+    PEER_GONE,
+    RESERVED,
+    Ending,
+    Lease,
+)
 
 PACKET = "pairing.packet"
 WATCH, LINK, CLOSING = "watch", "link", "closing"
@@ -73,12 +87,15 @@ class SyncSessionConsumer(BaseConsumer):
         self._link: Link | None = None
         self._other: str | None = None
         self._closing: Closing | None = None
-        self._place: str | None = None
+        self._place: Lease | None = None
         self._sure_until = 0.0
         self._loop = asyncio.get_running_loop()
 
     def is_free(self, frame: Frame) -> bool:
         return frame["type"] == "session.ack" and self._link is not None and self._link.acknowledges(frame.get("seq"))
+
+    def turn_of(self, frame: Frame) -> Turn | None:
+        return self._link.turn if frame["type"] == "session.relay" and self._link is not None else None
 
     async def received(self, frame: Frame) -> None:
         answers = {
@@ -120,10 +137,10 @@ class SyncSessionConsumer(BaseConsumer):
             await self._transmit(self._link.ask())
 
     async def identity_lost(self, reason: str) -> None:
-        await self._leave("logged_out")
+        await self._leave(LOGGED_OUT)
 
     async def closed(self) -> None:
-        await self._leave("owner_gone" if self.owns else "peer_gone")
+        await self._leave(OWNER_GONE if self.owns else PEER_GONE)
 
     # What the client asks for
 
@@ -135,12 +152,12 @@ class SyncSessionConsumer(BaseConsumer):
         if not await self.authorize(direction):
             raise AccessRefused("not_allowed", _("You may not open a sync session here. Log in and try again."))
         channel = await self._own_channel()
-        place = await sync_sessions.atake(steps.take_place(self._user_key(), conf.current().PAIRING_MAX_PER_USER))
+        place = await sync_sessions.atake(steps.take_place(self._user_key()))
         try:
             before = self._loop.time()
             session = await sync_sessions.acreate(direction, channel, info)
         except BaseException:
-            await self._give_back(steps.PLACES, place)
+            await self._give_back(place)
             raise
         self.owns, self._place = True, place
         await self._begin(session, before)
@@ -196,6 +213,8 @@ class SyncSessionConsumer(BaseConsumer):
             raise FrameError(
                 "bad_frame", _("The reason is a text of at most %(limit)d characters.") % {"limit": LONGEST_REASON}
             )
+        if reason in RESERVED:
+            raise FrameError("bad_frame", _("Only the server gives this reason. Choose another."))
         if self.session is None or self._closing is not None:
             raise FrameError("not_in_session")
         judge({"reason": reason})
@@ -242,7 +261,7 @@ class SyncSessionConsumer(BaseConsumer):
         before = self._loop.time()
         try:
             found = await self._renewed(session)
-        except NotFound:
+        except (NotFound, SessionLimitReached):  # the latter where its place went to another session
             await self._find_ended(session)
             return
         except StoreUnavailable:
@@ -254,25 +273,24 @@ class SyncSessionConsumer(BaseConsumer):
         self._plan_watch(before)
         if not NEXT[found.status]:
             await self._leave(None, Ending(found.status, None))
-        elif self.owns and self._link is None and found.peer is not None:
+        elif self.owns and self._link is None and found.status == CONNECTED and found.peer is not None:
             await self._meet_peer(found)
         elif self.owns and found.peer_lease is not None and await self._peer_is_gone(found.peer_lease):
-            await self._leave("peer_gone")
+            await self._leave(PEER_GONE)
 
     async def _renewed(self, session: SyncSession) -> SyncSession:
         if self.owns:
             await sync_sessions.arenew(session.code, life=session.life)
             if self._place is not None:
-                with contextlib.suppress(NotFound):
-                    await sync_sessions.atake(steps.renew_record(steps.PLACES, self._place))
+                self._place = await sync_sessions.atake(steps.renew_place(self._place, self._user_key()))
         found = await sync_sessions.aget(session.code, life=session.life)
         if not self.owns and session.peer_lease is not None:
-            await sync_sessions.atake(steps.renew_record(steps.PEERS, session.peer_lease))
+            await sync_sessions.atake(steps.renew_lease(session.peer_lease))
         return found
 
-    async def _peer_is_gone(self, lease: str) -> bool:
+    async def _peer_is_gone(self, lease: Lease) -> bool:
         try:
-            await sync_sessions.atake(steps.look_up(steps.PEERS, lease))
+            await sync_sessions.atake(steps.look_up(lease))
         except NotFound:
             return True
         except StoreUnavailable:
@@ -288,16 +306,16 @@ class SyncSessionConsumer(BaseConsumer):
     async def _find_ended(self, session: SyncSession) -> None:
         """The session, or this peer's lease on it, is gone from the store."""
         try:
-            ending = await sync_sessions.aend(session, FAILED, "lease_expired")
+            ending = await sync_sessions.aend(session, FAILED, LEASE_EXPIRED)
         except StoreUnavailable:
-            ending = Ending(FAILED, "lease_expired")
+            ending = Ending(FAILED, LEASE_EXPIRED)
         await self._end(ending)
 
     async def _bear_with_store(self) -> None:
         """Without the store nobody can renew: by the end of the lease the session is gone for every reader."""
         now = self._loop.time()
         if now >= self._sure_until:
-            await self._end(Ending(FAILED, "lease_expired"))
+            await self._end(Ending(FAILED, LEASE_EXPIRED))
         else:
             self.line.wake(WATCH, min(now + RETRY_STORE, self._sure_until))
 
@@ -356,14 +374,14 @@ class SyncSessionConsumer(BaseConsumer):
         await self.send_frame({**told, **(ref_of(frame) if frame else {})})
         await self.line.leave(announce.group(session.life))
         if place is not None:
-            await self._give_back(steps.PLACES, place)
+            await self._give_back(place)
         if not self.owns and session.peer_lease is not None:
-            await self._give_back(steps.PEERS, session.peer_lease)
+            await self._give_back(session.peer_lease)
         await self.on_closed(ending.status, ending.reason)
 
-    async def _give_back(self, namespace: str, name: str) -> None:
-        with contextlib.suppress(StoreUnavailable):  # else its lease ends it
-            await sync_sessions.atake(steps.drop_record(namespace, name))
+    async def _give_back(self, lease: Lease) -> None:
+        with contextlib.suppress(StoreUnavailable):  # else it ends by itself
+            await sync_sessions.atake(steps.drop_lease(lease))
 
     # Small questions
 
@@ -392,7 +410,8 @@ class SyncSessionConsumer(BaseConsumer):
 
 
 def _info(frame: Frame) -> dict[str, JSON] | None:
+    """What the client says of itself; whether that can be kept, the core knows."""
     info = frame.get("info")
     if info is not None and not isinstance(info, dict):
-        raise FrameError("bad_frame", _("The info is a JSON object."))
+        raise FrameError("bad_frame", _("The info must be a JSON object."))
     return info

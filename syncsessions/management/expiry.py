@@ -6,12 +6,13 @@ from collections.abc import Callable
 
 from syncsessions.consumers.client import NOTES
 from syncsessions.pairing import sync_sessions
+from syncsessions.processes import expire_sessions
 from syncsessions.status.stores import is_private
 from syncsessions.stores import stores
 
-ROOMS: dict[str, Callable[[], int]] = {"pairing": sync_sessions.expire}
-"""By the alias of its store, what expires a room's own records and tells whom it concerns; how many there were."""
-NAMESPACES: dict[str, tuple[str, ...]] = {"pairing": (NOTES,)}
+ROOMS: dict[str, Callable[[], int]] = {"pairing": sync_sessions.expire, "processes": expire_sessions}
+"""By the alias of its store, what expires a batch of a room's own records and tells whom it concerns; its size."""
+NAMESPACES: dict[str, tuple[str, ...]] = {"pairing": (NOTES,), "processes": ()}
 """By alias, the namespaces that belong to no room."""
 
 BATCH = 1000
@@ -24,7 +25,11 @@ def expire(alias: str, stop: Callable[[], bool] = lambda: False) -> int | None:
     """
     if is_private(alias):
         return None
-    count = ROOMS[alias]()
+    count = 0
+    while some := ROOMS[alias]():
+        count += some
+        if stop():
+            return count
     for namespace in NAMESPACES[alias]:
         while not stop() and (records := stores[alias].expire(namespace, limit=BATCH)):
             count += len(records)

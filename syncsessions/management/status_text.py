@@ -14,7 +14,7 @@ from syncsessions.management.durations import duration
 from syncsessions.status import Status
 from syncsessions.status.problems import Problem
 from syncsessions.status.stash import StashStatus
-from syncsessions.status.stores import StoreStatus, SyncSessionsStatus
+from syncsessions.status.stores import ProcessesStatus, StoreStatus, SyncSessionsStatus
 
 GAP = "  "
 TIMES = frozenset({"PAIRING_LEASE", "PROCESS_TTL", "STASH_TTL"})
@@ -27,6 +27,7 @@ def block(status: Status, style: Style) -> str:
         _section(_("Stores"), _columns([_store_row(store) for store in status.stores])),
         _section(_("Channel layer"), _columns([_layer_row(status)])),
         _section(_("Sync sessions"), _sync_sessions(status.sync_sessions)),
+        _section(_("Session processes"), [_processes(status.processes)]),
         _section(_("Stash"), [_stash(status.stash)]),
         _section(_("Settings"), _columns([[name, _value(name, value)] for name, value in status.settings.items()])),
         _problems(status, style),
@@ -65,6 +66,14 @@ def _layer_row(status: Status) -> list[str]:
 
 def _answer(milliseconds: float | None, sentence: str) -> str:
     return _("DOES NOT ANSWER") if milliseconds is None else sentence % {"ms": f"{milliseconds:.2f}"}
+
+
+def _processes(found: ProcessesStatus) -> str:
+    if not found.visible:
+        return _("not to be seen from here: they are in the memory of the process that started them")
+    if found.active is None:
+        return _("not known")
+    return _("%(count)s active") % {"count": f"{found.active:,}"}
 
 
 def _sync_sessions(found: SyncSessionsStatus) -> list[str]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from syncsessions.exceptions import FrameError
+from syncsessions.frames import Turn
 
 WINDOW = 16
 """Frames under way: taken from the client here, not yet acknowledged by the client there."""
@@ -46,6 +47,7 @@ class Link:
         self.relayed = 0
         self.delivered = 0
         self.acknowledged = 0
+        self.turn = Turn()
         self.answered = False
         self.silent_since = now
         self.due: float | None = now

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from django.db import models
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from syncsessions import codes
+from syncsessions.no_rows import NoRows
 from syncsessions.pairing.session import SyncSession
-
-if TYPE_CHECKING:
-    Base = models.Manager[Any]
-else:
-    Base = models.Manager
-
-
-class NoRows(Base):
-    """Finds nothing and asks no database, so that what walks over all models (dumpdata, links to objects) passes."""
-
-    def get_queryset(self) -> models.QuerySet[Any]:
-        return super().get_queryset().none()
 
 
 class ActiveSyncSession(models.Model):

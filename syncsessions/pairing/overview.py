@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from syncsessions import codes
 from syncsessions.frames import Frame
 from syncsessions.json_values import JSON
+from syncsessions.paging import placed
 from syncsessions.pairing.session import NEXT, SyncSession, of_record
 from syncsessions.pairing.steps import SESSIONS
 from syncsessions.stores import operations
@@ -57,8 +58,7 @@ def look(page: int) -> Steps[Overview]:
     total = len(newest)
     if total == COUNTED:
         total = max(total, (yield operations.count(SESSIONS)))
-    pages = max(1, -(-total // PAGE))
-    page = min(max(page, 1), pages)
+    page, pages = placed(page, total, PAGE)
     first = (page - 1) * PAGE
     if first < COUNTED:
         shown = newest[first : first + PAGE]
@@ -68,11 +68,6 @@ def look(page: int) -> Steps[Overview]:
     found = Counter(session.status for session in newest)
     counts = {status: found[status] for status in NEXT}
     return Overview(shown, page, pages, total, counts, time.time())
-
-
-def page_number(text: object) -> int:
-    """The page that a query string asks for; the first where it says nothing sensible."""
-    return int(text) if isinstance(text, str) and text.isdecimal() and len(text) < 10 else 1
 
 
 def shown_code(session: SyncSession, *, with_code: bool) -> str:

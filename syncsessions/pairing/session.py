@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from django.utils.translation import gettext as _
 
 from syncsessions import codes
-from syncsessions.exceptions import InvalidTransition, InvalidValue
-from syncsessions.json_values import JSON
+from syncsessions.exceptions import InvalidTransition, InvalidValue, StoreUnavailable
+from syncsessions.json_values import JSON, judge, size
 from syncsessions.stores import Record
 
 DIRECTIONS = ("send", "receive")
@@ -24,6 +24,23 @@ NEXT: Mapping[str, frozenset[str]] = {
 }
 INFOS = {"send": ("sender_info", "receiver_info"), "receive": ("receiver_info", "sender_info")}
 """By direction: where the owner's info stands, and where the peer's."""
+INFO_LIMIT = 4096
+"""Bytes of JSON that an info may have: whoever lists the live sessions reads two of each."""
+OWNER_GONE, PEER_GONE, LEASE_EXPIRED = "owner_gone", "peer_gone", "lease_expired"
+ENDED_BY_ADMIN, LOGGED_OUT, DELETED = "ended_by_admin", "logged_out", "deleted"
+SAME_BROWSER, DIFFERENT_USERS = "same_browser", "different_users"
+RESERVED = frozenset(
+    {OWNER_GONE, PEER_GONE, LEASE_EXPIRED, ENDED_BY_ADMIN, LOGGED_OUT, DELETED, SAME_BROWSER, DIFFERENT_USERS}
+) | {StoreUnavailable.code}
+"""Reasons that are the server's word: no client can give one."""
+
+
+class Lease(NamedTuple):
+    """A record that lives while its holder renews it. By its life no holder who is late hits the next one of its id."""
+
+    namespace: str
+    id: str
+    life: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +59,7 @@ class SyncSession:
     receiver_info: dict[str, JSON] | None
     life: str
     expires_at: datetime
-    peer_lease: str | None = None
+    peer_lease: Lease | None = None
 
     def __repr__(self) -> str:
         return f"<SyncSession {codes.masked(self.code)} {self.direction} {self.status}>"
@@ -60,6 +77,11 @@ class Ending(NamedTuple):
     status: str
     reason: str | None
     result: JSON = None
+
+
+def ended(session: SyncSession, ending: Ending) -> Ending:
+    """How a session ends that is to end so: one whose status is final already has ended as that says."""
+    return ending if NEXT[session.status] else Ending(session.status, None)
 
 
 def new_data(direction: object, owner: str, info: object) -> dict[str, JSON]:
@@ -81,14 +103,20 @@ def new_data(direction: object, owner: str, info: object) -> dict[str, JSON]:
 
 
 def checked_info(info: object) -> dict[str, JSON] | None:
-    if info is not None and not isinstance(info, dict):
+    """What a party may say of itself. Raises `InvalidValue`."""
+    if info is None:
+        return None
+    if not isinstance(info, dict):
         raise InvalidValue(_("The info must be a JSON object."))
-    return info
+    plain, text = judge(info)
+    if size(text) > INFO_LIMIT:
+        raise InvalidValue(_("The info may have %(limit)d bytes of JSON.") % {"limit": INFO_LIMIT}, limit=INFO_LIMIT)
+    return plain
 
 
 def of_record(record: Record) -> SyncSession:
     data = record.data
-    connected_at = data["connected_at"]
+    connected_at, peer_lease = data["connected_at"], data["peer_lease"]
     return SyncSession(
         code=record.id,
         direction=data["direction"],
@@ -101,7 +129,7 @@ def of_record(record: Record) -> SyncSession:
         receiver_info=data["receiver_info"],
         life=record.life,
         expires_at=record.expires_at,
-        peer_lease=data["peer_lease"],
+        peer_lease=None if peer_lease is None else Lease(*peer_lease),
     )
 
 
@@ -113,15 +141,23 @@ def merged(record: Record, fields: Mapping[str, Any], now: float) -> dict[str, J
         data[name] = value
     status = fields.get("status")
     if status is not None:
-        if status not in NEXT[record.data["status"]]:
-            raise InvalidTransition(
-                _("A sync session that is %(old)s cannot become %(new)s.")
-                % {"old": record.data["status"], "new": status}
-            )
+        check_step(record.data["status"], status)
         if status == CONNECTED:
             # Workers' clocks may lag behind the store's, by which created_at was read.
             data["connected_at"] = max(now, record.created_at.timestamp())
     return data
+
+
+def check_step(old: str, new: str) -> None:
+    """Raises `InvalidTransition`."""
+    if new not in NEXT[old]:
+        raise InvalidTransition(_("A sync session that is %(old)s cannot become %(new)s.") % {"old": old, "new": new})
+
+
+def check_status(status: object, statuses: Collection[str] = NEXT) -> None:
+    """Raises `InvalidValue` for what is none of these statuses."""
+    if not isinstance(status, str) or status not in statuses:
+        raise InvalidValue(_("%(status)r is not a status of a sync session.") % {"status": status})
 
 
 def _check_field(name: str, value: object) -> None:
@@ -138,7 +174,6 @@ def _check_field(name: str, value: object) -> None:
         if value not in DIRECTIONS:
             raise InvalidValue(_("The direction is “send” or “receive”."))
     elif name == "status":
-        if not isinstance(value, str) or value not in NEXT:
-            raise InvalidValue(_("%(status)r is not a status of a sync session.") % {"status": value})
+        check_status(value)
     else:
         raise InvalidValue(_("A sync session has no field %(name)r that can be updated.") % {"name": name})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -22,8 +23,7 @@ from syncsessions.signals import (
 from syncsessions.stores import BaseStore, stores
 from syncsessions.stores.steps import Steps, arun, run
 
-LEASE_EXPIRED = Ending("failed", "lease_expired")
-DELETED = Ending("failed", "deleted")
+SWEEP_AGAIN = 1.0  # seconds until the next sweep where one has left something
 
 
 class SyncSessions:
@@ -33,7 +33,7 @@ class SyncSessions:
     """
 
     def __init__(self) -> None:
-        self._swept = time.monotonic()
+        self._sweep_due = 0.0
 
     @property
     def store(self) -> BaseStore:
@@ -47,7 +47,7 @@ class SyncSessions:
         Raises `AlreadyExists` for a given code that is taken, `SessionLimitReached` at PAIRING_MAX_SESSIONS.
         """
         session = run(self.store, steps.create(direction, owner, info, code))
-        self._tell(sync_session_opened, session=session)
+        self._tell(session, sync_session_opened)
         self._sweep()
         return session
 
@@ -55,7 +55,7 @@ class SyncSessions:
         self, direction: str, owner: str, info: dict[str, Any] | None = None, code: str | None = None
     ) -> SyncSession:
         session = await arun(self.store, steps.create(direction, owner, info, code))
-        await self._atell(sync_session_opened, session=session)
+        await self._atell(session, sync_session_opened)
         await self._asweep()
         return session
 
@@ -72,12 +72,12 @@ class SyncSessions:
         Raises `NotFound`, `InvalidValue` for an unknown field or status, `InvalidTransition`.
         """
         session = run(self.store, steps.update(code, fields, life))
-        announce.changed()
+        self._tell(session)
         return session
 
     async def aupdate(self, code: str, /, *, life: str | None = None, **fields: Any) -> SyncSession:
         session = await arun(self.store, steps.update(code, fields, life))
-        announce.changed()
+        await self._atell(session)
         return session
 
     def claim(
@@ -100,7 +100,7 @@ class SyncSessions:
             if rate_limited.receivers:
                 emit(rate_limited, SyncSession, retry_after=error.retry_after)
             raise
-        self._tell(sync_session_joined, session=session)
+        self._tell(session, sync_session_joined)
         return session
 
     async def aclaim(
@@ -118,7 +118,7 @@ class SyncSessions:
             if rate_limited.receivers:
                 await sync_to_async(emit)(rate_limited, SyncSession, retry_after=error.retry_after)
             raise
-        await self._atell(sync_session_joined, session=session)
+        await self._atell(session, sync_session_joined)
         return session
 
     def renew(self, code: str, *, life: str | None = None) -> None:
@@ -132,37 +132,36 @@ class SyncSessions:
 
     def delete(self, code: str, *, life: str | None = None) -> bool:
         """Remove the session; whether there was one."""
-        session = run(self.store, steps.delete(code, life))
-        if session is not None:
-            self._tell(sync_session_closed, session=session, status=DELETED.status, reason=DELETED.reason)
-            announce.look(session)
-        return session is not None
+        deleted = run(self.store, steps.delete(code, life))
+        if deleted is not None:
+            self._tell_end(*deleted)
+        return deleted is not None
 
     async def adelete(self, code: str, *, life: str | None = None) -> bool:
-        session = await arun(self.store, steps.delete(code, life))
-        if session is not None:
-            await self._atell(sync_session_closed, session=session, status=DELETED.status, reason=DELETED.reason)
-            announce.look(session)
-        return session is not None
+        deleted = await arun(self.store, steps.delete(code, life))
+        if deleted is not None:
+            await self._atell_end(*deleted)
+        return deleted is not None
 
     def end(self, session: SyncSession, status: str, reason: str | None, result: Any = None) -> Ending:
-        """End the session for both parties. Who is first says how it ended; that is returned to everyone."""
-        ending, first = run(self.store, steps.end(session, Ending(status, reason, result)))
-        if first:
-            self._tell(sync_session_closed, session=session, status=ending.status, reason=ending.reason)
-            announce.look(session)
-        return ending
+        """End the session for both parties. Who is first says how it ended; that is returned to everyone.
+
+        Raises `InvalidValue` for another status than completed and failed; `InvalidTransition`.
+        """
+        return self.settle(session, Ending(status, reason, result))[0]
 
     async def aend(self, session: SyncSession, status: str, reason: str | None, result: Any = None) -> Ending:
         ending, first = await arun(self.store, steps.end(session, Ending(status, reason, result)))
         if first:
-            await self._atell(sync_session_closed, session=session, status=ending.status, reason=ending.reason)
-            announce.look(session)
+            await self._atell_end(session, ending)
         return ending
 
-    async def aending(self, session: SyncSession) -> Ending:
-        """How a session that is gone has ended."""
-        return await arun(self.store, steps.ending_of(session))
+    def settle(self, session: SyncSession, ending: Ending) -> tuple[Ending, bool]:
+        """`end`, which also says whether this call was the first."""
+        ending, first = run(self.store, steps.end(session, ending))
+        if first:
+            self._tell_end(session, ending)
+        return ending, first
 
     def count_active(self) -> int:
         return self.store.count(steps.SESSIONS)
@@ -178,17 +177,22 @@ class SyncSessions:
         return [of_record(record) for record in await self.store.alist(steps.SESSIONS, offset=offset, limit=limit)]
 
     def expire(self) -> int:
-        """Remove what is past its deadline and tell, once, of each session that ended so; how many records went."""
-        count, ended = run(self.store, steps.expire())
-        for session in ended:
-            self._tell(sync_session_closed, session=session, status="failed", reason="lease_expired")
-        return count
+        """Remove a batch of what is past its deadline and tell, once, of each session that ended so.
+
+        How many records went; 0 when none is left.
+        """
+        swept = run(self.store, steps.expire())
+        self._plan_sweep(more=swept.more)
+        for session, ending in swept.ended:
+            self._tell_end(session, ending)
+        return swept.removed
 
     async def aexpire(self) -> int:
-        count, ended = await arun(self.store, steps.expire())
-        for session in ended:
-            await self._atell(sync_session_closed, session=session, status="failed", reason="lease_expired")
-        return count
+        swept = await arun(self.store, steps.expire())
+        self._plan_sweep(more=swept.more)
+        for session, ending in swept.ended:
+            await self._atell_end(session, ending)
+        return swept.removed
 
     async def atake(self, work: Steps[Any]) -> Any:
         """Take steps on the pairing store: what consumers need besides."""
@@ -206,21 +210,37 @@ class SyncSessions:
 
     def _sweep_is_due(self) -> bool:
         """Whether this process has not swept for a third of a lease: somebody has to, and nobody is appointed."""
-        now = time.monotonic()
-        if now - self._swept < conf.current().PAIRING_LEASE / 3:
+        if time.monotonic() < self._sweep_due:
             return False
-        self._swept = now
+        self._plan_sweep(more=False)  # nobody else sweeps meanwhile
         return True
 
-    def _tell(self, signal: Any, **named: Any) -> None:
-        if signal.receivers:
-            emit(signal, SyncSession, **named)
-        announce.changed()
+    def _plan_sweep(self, *, more: bool) -> None:
+        pause = conf.current().PAIRING_LEASE / 3
+        self._sweep_due = time.monotonic() + (min(pause, SWEEP_AGAIN) if more else pause)
 
-    async def _atell(self, signal: Any, **named: Any) -> None:
-        if signal.receivers:
-            await sync_to_async(emit)(signal, SyncSession, **named)
-        announce.changed()
+    def _tell(self, session: SyncSession, signal: Any = None, **named: Any) -> None:
+        self.store.after_commit(partial(_announce, session, signal, named))
+
+    async def _atell(self, session: SyncSession, signal: Any = None, **named: Any) -> None:
+        if signal is not None and signal.receivers:
+            await sync_to_async(self._tell)(session, signal, **named)
+        else:
+            self._tell(session, signal, **named)
+
+    def _tell_end(self, session: SyncSession, ending: Ending) -> None:
+        self._tell(session, sync_session_closed, status=ending.status, reason=ending.reason)
+
+    async def _atell_end(self, session: SyncSession, ending: Ending) -> None:
+        await self._atell(session, sync_session_closed, status=ending.status, reason=ending.reason)
+
+
+def _announce(session: SyncSession, signal: Any, named: dict[str, Any]) -> None:
+    if signal is not None and signal.receivers:
+        emit(signal, SyncSession, session=session, **named)
+    announce.changed()
+    if signal is not sync_session_opened:  # of which nobody has heard yet
+        announce.look(session)
 
 
 sync_sessions = SyncSessions()

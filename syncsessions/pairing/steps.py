@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils.translation import gettext as _
 
@@ -23,12 +24,21 @@ from syncsessions.exceptions import (
 )
 from syncsessions.json_values import JSON
 from syncsessions.pairing.session import (
+    COMPLETED,
     CONNECTED,
+    DELETED,
+    FAILED,
     INFOS,
+    LEASE_EXPIRED,
+    NEXT,
     PENDING,
     Ending,
+    Lease,
     SyncSession,
+    check_status,
+    check_step,
     checked_info,
+    ended,
     merged,
     new_data,
     of_record,
@@ -38,12 +48,16 @@ from syncsessions.stores.steps import Steps
 
 SESSIONS = "pairing"
 PEERS = "pairing.peers"
-"""A record for each peer that has promised to renew it."""
+"""The leases of peers that have promised to renew them."""
 ENDINGS = "pairing.endings"
 """How sessions ended, by their life, for the party that was not there: the first word on it is the last."""
 PLACES = "pairing.places"
-"""A record for each session that a user owns through a consumer."""
-NAMESPACES = (SESSIONS, PEERS, ENDINGS, PLACES)
+"""A lease for each session that a user owns through a consumer."""
+HANDOVERS = "pairing.handovers"
+"""How far the handover in a session is, by the session's life: a lease of the owner's."""
+BATCHES = {SESSIONS: 10, PEERS: 500, ENDINGS: 500, PLACES: 500, HANDOVERS: 500}
+"""All namespaces of pairing, and how many records one sweep removes of each. For each session it also says that it has
+ended, in an operation each: somebody waits meanwhile, and has a lease to renew."""
 TRIES = 100  # at a code, or at a record that others keep changing
 
 
@@ -112,17 +126,16 @@ def guess_key(address: str) -> str:
 def _claim(code: object, peer: str, info: object, *, lease: bool) -> Steps[SyncSession]:
     promise = None
     if lease:
-        promise = secrets.token_hex(8)
-        yield operations.create(PEERS, promise, {}, conf.current().PAIRING_LEASE, None, None)
+        promise = yield from take_lease(PEERS, secrets.token_hex(8))
     try:
         return (yield from _compete(code, peer, info, promise))
     except SyncSessionsError:
         if promise is not None:
-            yield operations.delete(PEERS, promise, None)
+            yield from drop_lease(promise)
         raise
 
 
-def _compete(code: object, peer: str, info: object, promise: str | None) -> Steps[SyncSession]:
+def _compete(code: object, peer: str, info: object, promise: Lease | None) -> Steps[SyncSession]:
     for _try in range(TRIES):
         try:
             record = yield from _read(code, None)
@@ -150,36 +163,67 @@ def renew(code: object, life: str | None = None) -> Steps[None]:
         raise NotFound from None
 
 
-def look_up(namespace: str, name: str) -> Steps[None]:
-    """Raises `NotFound` where a peer's lease or a place is gone."""
-    yield operations.get(namespace, name)
+def take_lease(namespace: str, name: str, data: Mapping[str, JSON] | None = None) -> Steps[Lease]:
+    """Raises `AlreadyExists`."""
+    record = yield operations.create(namespace, name, data or {}, conf.current().PAIRING_LEASE, None, None)
+    return Lease(namespace, name, record.life)
 
 
-def renew_record(namespace: str, name: str) -> Steps[None]:
-    """Extend a peer's lease, or a place."""
-    yield operations.touch(namespace, name, conf.current().PAIRING_LEASE, None)
+def look_up(lease: Lease) -> Steps[None]:
+    """Raises `NotFound` where the lease is gone."""
+    record = yield operations.get(lease.namespace, lease.id)
+    if record.life != lease.life:
+        raise NotFound
 
 
-def delete(code: object, life: str | None = None) -> Steps[SyncSession | None]:
-    """The session that was removed, if there was one."""
+def renew_lease(lease: Lease) -> Steps[None]:
+    """Raises `NotFound` where the lease is gone."""
     try:
-        record = yield from _read(code, life)
+        yield operations.touch(lease.namespace, lease.id, conf.current().PAIRING_LEASE, lease.life)
+    except Conflict:
+        raise NotFound from None
+
+
+def drop_lease(lease: Lease) -> Steps[None]:
+    yield operations.delete(lease.namespace, lease.id, lease.life)
+
+
+def delete(code: object, life: str | None = None) -> Steps[tuple[SyncSession, Ending] | None]:
+    """The session that was removed and how it ended; None where there was none, or somebody else was first."""
+    try:
+        session = yield from get(code, life)
     except NotFound:
         return None
-    if (yield operations.delete(SESSIONS, record.id, record.life)):
-        return of_record(record)
-    return None
+    ending, first = yield from _settle(session, Ending(FAILED, DELETED))
+    return (session, ending) if first else None
 
 
 def end(session: SyncSession, ending: Ending) -> Steps[tuple[Ending, bool]]:
-    """How the session ended (as who was first has said), and whether that was this call."""
-    first = True
-    try:
-        yield operations.create(ENDINGS, session.life, ending._asdict(), _remembered(), None, None)
-    except AlreadyExists:
-        ending, first = (yield from ending_of(session)), False
+    """How the session ended (as who was first has said), and whether that was this call.
+
+    Raises `InvalidValue` for a status that ends nothing, `InvalidTransition`.
+    """
+    check_status(ending.status, (COMPLETED, FAILED))
+    with contextlib.suppress(NotFound):
+        session = yield from get(session.code, session.life)
+        if NEXT[session.status]:
+            check_step(session.status, ending.status)
+    return (yield from _settle(session, ending))
+
+
+def _settle(session: SyncSession, ending: Ending) -> Steps[tuple[Ending, bool]]:
+    told = yield from _say(session, ending)
     yield operations.delete(SESSIONS, session.code, session.life)
-    return ending, first
+    return told
+
+
+def _say(session: SyncSession, ending: Ending) -> Steps[tuple[Ending, bool]]:
+    said = ended(session, ending)
+    try:
+        yield operations.create(ENDINGS, session.life, said._asdict(), _remembered(), None, None)
+    except AlreadyExists:
+        return (yield from ending_of(session)), False
+    return said, True
 
 
 def ending_of(session: SyncSession) -> Steps[Ending]:
@@ -187,46 +231,50 @@ def ending_of(session: SyncSession) -> Steps[Ending]:
     try:
         record = yield operations.get(ENDINGS, session.life)
     except NotFound:
-        return Ending("failed", "lease_expired")
+        return Ending(FAILED, LEASE_EXPIRED)
     return Ending(**record.data)
 
 
-def take_place(user: str, most: int) -> Steps[str]:
+def take_place(user: str) -> Steps[Lease]:
     """One of the user's places, to be renewed and given back. Raises `SessionLimitReached`."""
     owner = text_hash(user)
-    for number in range(most):
-        place = f"{owner}:{number}"
-        try:
-            yield operations.create(PLACES, place, {}, conf.current().PAIRING_LEASE, None, None)
-        except AlreadyExists:
-            continue
-        return place
+    for number in range(conf.current().PAIRING_MAX_PER_USER):
+        with contextlib.suppress(AlreadyExists):
+            return (yield from take_lease(PLACES, f"{owner}:{number}"))
     raise SessionLimitReached(_("You have too many open sync sessions. End one, or wait a moment."))
 
 
-def drop_record(namespace: str, name: str) -> Steps[None]:
-    yield operations.delete(namespace, name, None)
+def renew_place(place: Lease, user: str) -> Steps[Lease]:
+    """Extend it; where it is gone, take another. Raises `SessionLimitReached`."""
+    try:
+        yield from renew_lease(place)
+    except NotFound:
+        return (yield from take_place(user))
+    return place
 
 
-def expire() -> Steps[tuple[int, list[SyncSession]]]:
-    """Sweep what is past its deadline: how many records, and the sessions whose end nobody has told yet."""
-    count, ended = 0, []
-    for namespace in NAMESPACES:
-        while True:
-            records = yield operations.expire(namespace, BATCH)
-            count += len(records)
-            if namespace == SESSIONS:
-                for record in records:
-                    session = of_record(record)
-                    _ending, first = yield from end(session, Ending("failed", "lease_expired"))
-                    if first:
-                        ended.append(session)
-            if len(records) < BATCH:
-                break
-    return count, ended
+class Swept(NamedTuple):
+    """How many records a sweep has removed, which sessions ended so (first told here), whether there may be more."""
+
+    removed: int
+    ended: list[tuple[SyncSession, Ending]]
+    more: bool
 
 
-BATCH = 500  # records that one operation sweeps
+def expire() -> Steps[Swept]:
+    """Remove a batch of what is past its deadline, of each namespace."""
+    count, told, more = 0, [], False
+    for namespace, batch in BATCHES.items():
+        records = yield operations.expire(namespace, batch)
+        count += len(records)
+        more = more or len(records) == batch
+        if namespace == SESSIONS:
+            for record in records:
+                session = of_record(record)
+                ending, first = yield from _say(session, Ending(FAILED, LEASE_EXPIRED))
+                if first:
+                    told.append((session, ending))
+    return Swept(count, told, more)
 
 
 def _remembered() -> float:

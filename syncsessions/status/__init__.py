@@ -19,11 +19,13 @@ from syncsessions.status.probe import Probe
 from syncsessions.status.problems import Problem
 from syncsessions.status.stash import StashStatus, ask_stash
 from syncsessions.status.stores import (
+    ProcessesStatus,
     ProxyNote,
     StoreStatus,
     SyncSessionsStatus,
     alias_of,
     ask_notes,
+    ask_processes,
     ask_sync_sessions,
     configured_stores,
     ping,
@@ -46,6 +48,7 @@ class Status:
     at: datetime
     stores: list[StoreStatus]
     sync_sessions: SyncSessionsStatus
+    processes: ProcessesStatus
     stash: StashStatus
     channel_layer: LayerStatus | None
     settings: dict[str, Any]
@@ -68,7 +71,8 @@ def look(patience: float = PATIENCE) -> Status:
     at, until = datetime.now(UTC), time.monotonic() + patience
     known_stores, known_layer, stash_alias = configured_stores(), configured_layer(), database_alias()
     pings = [Probe(partial(ping, store.alias)) for store in known_stores]
-    asked_sessions, asked_notes, asked_stash = Probe(ask_sync_sessions), Probe(ask_notes), Probe(ask_stash)
+    asked_sessions, asked_processes = Probe(ask_sync_sessions), Probe(ask_processes)
+    asked_notes, asked_stash = Probe(ask_notes), Probe(ask_stash)
     asked_layer = None if known_layer is None else Probe(round_trip)
     found = problems.of_checks()
 
@@ -78,6 +82,9 @@ def look(patience: float = PATIENCE) -> Status:
         sessions = SyncSessionsStatus(alias_of("pairing"), error=error)
         if all(store.reachable for store in stores if store.alias == sessions.store):
             found.append(problems.sync_sessions_unknown(str(error)))
+    processes, error = _answered(asked_processes, until)
+    if processes is None:  # a store that does not answer is told of above
+        processes = ProcessesStatus(alias_of("processes"), error=error)
     stash, error = _answered(asked_stash, until)
     if stash is None:
         stash = StashStatus(stash_alias, error=error)
@@ -91,7 +98,8 @@ def look(patience: float = PATIENCE) -> Status:
     current = conf.current()
     values = {name: getattr(current, name) for name in SETTINGS}
     values["TRUSTED_PROXIES"] = list(map(str, current.TRUSTED_PROXIES or ()))
-    return Status(at, stores, sessions, stash, layer, values, proxies, sorted(found, key=lambda each: each.level))
+    found.sort(key=lambda each: each.level)
+    return Status(at, stores, sessions, processes, stash, layer, values, proxies, found)
 
 
 def _answered(probe: Probe[Answer], until: float) -> tuple[Answer | None, str | None]:

@@ -15,6 +15,7 @@ from syncsessions import conf
 from syncsessions.consumers.client import NOTES, PROXY
 from syncsessions.pairing import sync_sessions
 from syncsessions.pairing.session import DIRECTIONS, NEXT
+from syncsessions.processes import count_sessions
 from syncsessions.status.locations import shown_location
 from syncsessions.status.servers import Server, server_of
 from syncsessions.stores import DEFAULT_STORE_ALIAS, BaseStore, stores
@@ -54,6 +55,16 @@ class SyncSessionsStatus:
     counted: int = 0
     by_status: dict[str, int] = field(default_factory=dict)
     by_direction: dict[str, int] = field(default_factory=dict)
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class ProcessesStatus:
+    """`active` is None where it is not known; not `visible` are those in the memory of other processes."""
+
+    store: str
+    visible: bool = True
+    active: int | None = None
     error: str | None = None
 
 
@@ -149,6 +160,14 @@ def ask_sync_sessions() -> SyncSessionsStatus:
         by_status={status: by_status[status] for status in NEXT},
         by_direction={direction: by_direction[direction] for direction in DIRECTIONS},
     )
+
+
+def ask_processes() -> ProcessesStatus:
+    """Raises `StoreUnavailable`."""
+    alias = alias_of("processes")
+    if is_private(alias):
+        return ProcessesStatus(alias, visible=False)
+    return ProcessesStatus(alias, active=count_sessions())
 
 
 def is_private(alias: str) -> bool:

@@ -45,7 +45,7 @@ class StoreHandler:
 
     def close_all(self) -> None:
         """Let go of all connections; the next operation makes new ones."""
-        for store in list(self._stores.values()):
+        for store in set(self._stores.values()):
             store.close()
 
     def _make(self, alias: str) -> BaseStore:
@@ -53,7 +53,8 @@ class StoreHandler:
         if alias not in configured:
             if alias not in FALLING_BACK or DEFAULT_STORE_ALIAS not in configured:
                 raise InvalidStoreError(f"SYNCSESSIONS['STORES'] has no store {alias!r}.")
-            return self[DEFAULT_STORE_ALIAS]
+            default = self._stores[alias] = self[DEFAULT_STORE_ALIAS]
+            return default
         with self._lock:
             if alias not in self._stores:
                 self._stores[alias] = _build(alias, configured[alias])

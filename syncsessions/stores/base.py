@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -35,6 +35,10 @@ class BaseStore(ABC):
 
     async def aexecute(self, operation: Operation) -> Any:
         return await database_sync_to_async(self.execute)(operation)
+
+    def after_commit(self, tell: Callable[[], None]) -> None:
+        """Call `tell` once what was done here stands: at once, where no transaction of the caller's holds it back."""
+        tell()
 
     def check(self) -> Sequence[CheckMessage]:
         """System checks of this store's configuration; needs no running backend."""

@@ -104,7 +104,7 @@ class Unhit(NamedTuple):
 
 
 class Ping(NamedTuple):
-    pass
+    """Answered with the store's clock, in seconds since 1970."""
 
 
 Operation = Create | Get | Replace | Delete | Touch | Count | List | Expire | ReadLog | Hit | Unhit | Ping

@@ -5,7 +5,7 @@ It is a generator: it yields operations and is sent their results, or thrown the
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Any, TypeVar
 
 from syncsessions.exceptions import SyncSessionsError
@@ -13,34 +13,44 @@ from syncsessions.stores.base import BaseStore
 from syncsessions.stores.operations import Operation
 
 Result = TypeVar("Result")
+Step = TypeVar("Step")
 Steps = Generator[Operation, Any, Result]
 
 
 def run(store: BaseStore, steps: Steps[Result]) -> Result:
     """Take the steps on this store."""
-    try:
-        operation = next(steps)
-        while True:
-            try:
-                result = store.execute(operation)
-            except SyncSessionsError as error:
-                operation = steps.throw(error)
-            else:
-                operation = steps.send(result)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+    return drive(store.execute, steps)
 
 
 async def arun(store: BaseStore, steps: Steps[Result]) -> Result:
     """`run`, without blocking the event loop."""
+    return await adrive(store.aexecute, steps)
+
+
+def drive(act: Callable[[Step], Any], steps: Generator[Step, Any, Result]) -> Result:
+    """Let `act` do each step."""
     try:
-        operation = next(steps)
+        step = next(steps)
         while True:
             try:
-                result = await store.aexecute(operation)
+                result = act(step)
             except SyncSessionsError as error:
-                operation = steps.throw(error)
+                step = steps.throw(error)
             else:
-                operation = steps.send(result)
+                step = steps.send(result)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+async def adrive(act: Callable[[Step], Awaitable[Any]], steps: Generator[Step, Any, Result]) -> Result:
+    try:
+        step = next(steps)
+        while True:
+            try:
+                result = await act(step)
+            except SyncSessionsError as error:
+                step = steps.throw(error)
+            else:
+                step = steps.send(result)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]

@@ -12,6 +12,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import BrowserContext, Page, WebSocketRoute
 
+from syncsessions import frames
+from syncsessions.exceptions import RateLimited
 from tests.live import LiveServer
 
 Frame = dict[str, Any]
@@ -63,10 +65,11 @@ async def line(context: BrowserContext, page: Page) -> Server:
     return made
 
 
-RELAY_HUNDRED = """async () => {
-    const relays = Array.from({ length: 100 }, (_, n) => session.relay({ n: n + 1 }));
+RELAY_SOME = """async (length) => {
+    const relays = Array.from({ length }, (_, n) => session.relay({ n: n + 1 }));
     return (await Promise.all(relays)).map(({ seq }) => seq);
 }"""
+TRIP = 0.08  # seconds from the page to a server that is far away
 HUNDRED = list(range(1, 101))
 
 
@@ -87,7 +90,7 @@ async def test_a_smaller_window_is_filled_in_order(line: Server, page: Page) -> 
 
     line.relay = relay
     await page.evaluate(OPEN)
-    assert await page.evaluate(RELAY_HUNDRED) == taken == HUNDRED
+    assert await page.evaluate(RELAY_SOME, 100) == taken == HUNDRED
     assert refused == 12  # of the first burst: the window is known then
 
 
@@ -109,13 +112,13 @@ async def test_what_is_refused_for_its_rate_waits_and_keeps_its_place(line: Serv
 
     line.relay = relay
     await page.evaluate(OPEN)
-    assert await page.evaluate(RELAY_HUNDRED) == taken == HUNDRED
+    assert await page.evaluate(RELAY_SOME, 100) == taken == HUNDRED
     assert 1 <= len(refused) <= 16
     assert waited[0] >= 0.3
 
 
 async def test_nothing_new_is_sent_before_what_was_refused(line: Server, page: Page) -> None:
-    """What was under way at a refusal may come before it; nothing else may, however slow the server is to refuse."""
+    """What was under way at a refusal is the server's to refuse; the page sends nothing more, however late it hears."""
     taken: list[int] = []
     inbox: asyncio.Queue[Frame] = asyncio.Queue()
 
@@ -135,11 +138,40 @@ async def test_nothing_new_is_sent_before_what_was_refused(line: Server, page: P
     line.relay = inbox.put_nowait
     serving = asyncio.create_task(serve())
     await page.evaluate(OPEN)
-    assert sorted(await page.evaluate(RELAY_HUNDRED)) == HUNDRED
+    assert sorted(await page.evaluate(RELAY_SOME, 100)) == HUNDRED
     await serving
     late = [5, 8]
     under_way = taken.index(5) + 2
     assert taken == [n for n in range(1, under_way + 1) if n not in late] + late + list(range(under_way + 1, 101))
+
+
+@pytest.mark.parametrize(("rate", "burst"), [(10, 10), (40, 16)])
+async def test_the_order_is_kept_over_a_long_line_to_a_slower_server(
+    line: Server, page: Page, rate: float, burst: float
+) -> None:
+    taken: list[int] = []
+    refused: list[int] = []
+    allowance, turn = frames.Allowance(rate, burst, time.monotonic()), frames.Turn()
+    loop = asyncio.get_running_loop()
+
+    def arrive(frame: Frame) -> None:
+        n, now = frame["payload"]["n"], time.monotonic()
+        wait = turn.wait(frame, now) or allowance.take(now)
+        if wait:
+            turn.refused(frame, now)
+            refused.append(n)
+            loop.call_later(TRIP, lambda: line.say(**frames.error_frame(RateLimited(retry_after=wait), frame)))
+        else:
+            taken.append(n)
+            seq = len(taken)
+            loop.call_later(TRIP, lambda: line.say(type="session.relayed", seq=seq))
+
+    line.relay = lambda frame: loop.call_later(TRIP, arrive, frame)
+    await page.evaluate(OPEN)
+    began = time.monotonic()
+    assert await page.evaluate(RELAY_SOME, 50) == taken == list(range(1, 51))
+    assert 0 < len(refused) < 150
+    assert time.monotonic() - began < 50 / rate + 3
 
 
 async def test_a_payload_is_relayed_as_it_was(line: Server, page: Page) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -9,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import DatabaseError, OperationalError, connections, transaction
 from django.test import override_settings
 
@@ -100,6 +103,27 @@ def test_a_database_that_is_away(plain_store: DatabaseStore, namespace: str, mon
                 act()
         assert time.monotonic() - start < 5
     assert plain_store.get(namespace, "a") == record
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
+async def test_all_who_wait_for_a_database_that_is_away_hear_so_at_once(
+    plain_store: DatabaseStore, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They wait for one thread, and a connection attempt may take its time."""
+    record = await plain_store.acreate(namespace, "a", {}, ttl=60)
+    await sync_to_async(lambda: connections[plain_store.using].close())()
+    with socket.create_server(("127.0.0.1", 0)) as dumb, monkeypatch.context() as patch:
+        settings = connections[plain_store.using].settings_dict
+        patch.setitem(settings, "HOST", "127.0.0.1")
+        patch.setitem(settings, "PORT", str(dumb.getsockname()[1]))
+        patch.setitem(settings, "OPTIONS", {**settings["OPTIONS"], "connect_timeout": 2})
+        for _again in range(2):
+            start = time.monotonic()
+            calls = [plain_store.aget(namespace, "a") for _ in range(20)]
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+            assert {type(answer) for answer in answers} == {StoreUnavailable}
+            assert 1 < time.monotonic() - start < 4
+    assert await plain_store.aget(namespace, "a") == record
 
 
 @everywhere

@@ -10,8 +10,9 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.test import Client
 
 from syncsessions.consumers.sync_session import SyncSessionConsumer
-from syncsessions.handover import HANDOVERS, HandoverConsumer
-from syncsessions.pairing import sync_sessions
+from syncsessions.handover import HandoverConsumer
+from syncsessions.pairing import announce, sync_sessions
+from syncsessions.pairing.steps import HANDOVERS
 from syncsessions.stash.models import StashSlice
 from tests.devices import PHONE, confirm, device, meet, moved, opened, two
 from tests.parties import new_user
@@ -135,6 +136,25 @@ async def test_who_joins_by_another_way_takes_nothing(monkeypatch: pytest.Monkey
         assert (await confirm(laptop, "x"))["code"] == "invalid_transition"
         assert (await laptop.hear("session.closed"))["reason"] == "peer_gone"
         assert await laptop.data() == {"text": "from the laptop", "size": 3}
+
+
+async def test_who_is_late_leaves_the_next_record_of_its_id_alone() -> None:
+    store = sync_sessions.store
+    async with two() as (laptop, _phone):
+        code = await opened(laptop)
+        session = await sync_sessions.aget(code)
+        assert await store.adelete(HANDOVERS, session.life)
+        next_one = await store.acreate(HANDOVERS, session.life, {}, ttl=60)
+        announce.look(session)
+        assert (await laptop.hear("session.closed"))["reason"] == "lease_expired"
+        assert await store.aget(HANDOVERS, session.life) == next_one
+
+
+async def test_no_client_says_why_the_server_refuses() -> None:
+    async with two() as (laptop, phone):
+        await meet(laptop, phone)
+        for reason in ("different_users", "same_browser"):
+            assert (await phone.ask(type="session.fail", reason=reason))["code"] == "bad_frame"
 
 
 async def test_a_code_of_another_kind_is_not_claimed() -> None:

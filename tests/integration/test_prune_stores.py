@@ -34,7 +34,7 @@ STASH = "Removed 1 slice not seen for 30 days and 0 superseded versions.\n"
 @pytest.fixture(params=["redis", "database"])
 def store(request: Any, database: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """Where pairing keeps its records, besides the stash on each database; the default store is another."""
-    monkeypatch.setattr(sync_sessions, "_swept", time.monotonic() + 3600)  # nobody but the command sweeps
+    monkeypatch.setattr(sync_sessions, "_sweep_due", time.monotonic() + 3600)  # nobody but the command sweeps
     if request.param == "redis":
         url = redis_url()
         if url is None:
@@ -99,6 +99,19 @@ def test_it_expires_sync_sessions_and_notes_and_says_so(closed: list[SyncSession
     assert prune().endswith("\nRemoved 0 expired records of pairing.\n")
     assert stores["pairing"].expire(NOTES) == []
     assert stores["pairing"].count(NOTES) == 1
+
+
+def test_everything_of_pairing_is_expired(closed: list[SyncSession], unseen: None) -> None:
+    store = stores["pairing"]
+    store.create("pairing.handovers", secrets.token_hex(8), {"step": "open", "owner": {"user": "7"}}, ttl=LEASE)
+    opened = {sync_sessions.create("send", "a!b").life for _number in range(25)}
+    wait_until_expired()
+    while store.count("pairing.handovers"):
+        time.sleep(0.01)
+    assert prune() == f"{STASH}Removed 26 expired records of pairing.\n"
+    assert {session.life for session in closed} == opened
+    assert len(closed) == 25
+    assert store.expire("pairing.handovers") == []
 
 
 def test_records_are_expired_until_none_is_left(store: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

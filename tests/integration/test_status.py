@@ -24,6 +24,7 @@ from django.db import connections
 from syncsessions import status
 from syncsessions.consumers.client import _leave_note
 from syncsessions.pairing import sync_sessions
+from syncsessions.processes import DefaultProcess
 from syncsessions.stash import StashSession
 from syncsessions.stash.models import StashSlice
 from syncsessions.status import look, stash
@@ -252,6 +253,20 @@ def test_what_the_system_checks_say_is_told_too(settings: Any) -> None:
     assert "ERROR SYNCSESSIONS has an unknown key, 'STASH_TLL'. (syncsessions.E001)" in text
 
 
+def test_session_processes_are_counted(redis: str, settings: Any) -> None:
+    settings.SYNCSESSIONS = {"STORES": {"default": {"BACKEND": "nowhere"}, "processes": redis_store(redis)}}
+    sessions = [DefaultProcess.start(f"s{number}") for number in range(3)]
+    assert json.loads(told("--json")[0])["processes"] == {
+        "store": "processes",
+        "visible": True,
+        "active": 3,
+        "error": None,
+    }
+    assert "Session processes\n  3 active" in told()[0]
+    for session in sessions:
+        session.terminate()
+
+
 def test_the_keys_of_the_json_are_stable() -> None:
     keys = [
         "version",
@@ -259,6 +274,7 @@ def test_the_keys_of_the_json_are_stable() -> None:
         "at",
         "stores",
         "sync_sessions",
+        "processes",
         "stash",
         "channel_layer",
         "settings",

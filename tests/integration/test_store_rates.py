@@ -143,6 +143,16 @@ async def test_it_is_given_back_once_and_to_its_own_key(store: Store, namespace:
         await store.hit(namespace, "2/h")
 
 
+async def test_giving_back_no_token_leaves_the_window_as_it_was(store: Store, namespace: str) -> None:
+    for _ in range(2):
+        await store.hit(namespace, "2/h")
+    await store.unhit(namespace, "")
+    await passed(store, 1.1)
+    await store.hit(namespace, "9/s")
+    with pytest.raises(RateLimited):
+        await store.hit(namespace, "3/h")
+
+
 async def test_giving_back_what_has_left_the_window(store: Store, namespace: str) -> None:
     token = await store.hit(namespace, "1/s")
     await eventually(lambda: store.hit(namespace, "1/s"))

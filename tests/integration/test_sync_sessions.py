@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Coroutine, Iterator
@@ -10,8 +11,9 @@ from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import transaction
 
-from syncsessions import codes
+from syncsessions import codes, doorbell
 from syncsessions.exceptions import (
     AlreadyExists,
     AlreadyUsed,
@@ -23,7 +25,7 @@ from syncsessions.exceptions import (
     SessionLimitReached,
 )
 from syncsessions.pairing import SyncSession, steps, sync_sessions
-from syncsessions.pairing.session import NEXT
+from syncsessions.pairing.session import INFO_LIMIT, NEXT
 from syncsessions.signals import rate_limited, sync_session_closed, sync_session_joined, sync_session_opened
 from tests.sockets import until
 
@@ -100,6 +102,23 @@ async def test_infos_are_json_objects(sessions: Form, info: Any) -> None:
     with pytest.raises(InvalidValue):
         await sessions.update(session.code, sender_info=info)
     assert (await sessions.get(session.code)).status == "pending"
+
+
+async def test_an_info_is_small(sessions: Form) -> None:
+    """Whoever looks at the live sessions reads the infos of all."""
+    empty = len('{"a": ""}')
+    for text, limit in (("x", INFO_LIMIT - empty), ("ü", (INFO_LIMIT - empty) // 2)):
+        fits, too_large = {"a": text * limit}, {"a": text * (limit + 1)}
+        session = await sessions.create("send", "channel", fits)
+        assert (await sessions.update(session.code, receiver_info=fits)).receiver_info == fits
+        with pytest.raises(InvalidValue) as caught:
+            await sessions.create("send", "channel", too_large)
+        assert caught.value.as_dict()["limit"] == INFO_LIMIT
+        with pytest.raises(InvalidValue):
+            await sessions.update(session.code, sender_info=too_large)
+        with pytest.raises(InvalidValue):
+            await sessions.claim(session.code, "peer", too_large)
+        assert (await sessions.claim(session.code, "peer", fits)).receiver_info == fits
 
 
 async def test_codes_in_any_spelling(sessions: Form) -> None:
@@ -282,8 +301,124 @@ async def test_who_is_first_says_how_it_ended(sessions: Form) -> None:
     session = await sessions.create("send", "a")
     endings = await asyncio.gather(*(sessions.end(session, "failed", f"reason {number}") for number in range(10)))
     assert len(set(endings)) == 1
-    assert await sync_sessions.aending(session) == endings[0]
+    assert await sync_sessions.atake(steps.ending_of(session)) == endings[0]
     assert await sessions.count_active() == 0
+
+
+@pytest.mark.parametrize("status", ["pending", "connected", "nonsense", "", None, 1, ["failed"]])
+async def test_what_is_no_end_ends_nothing(sessions: Form, status: Any) -> None:
+    session = await sessions.create("send", "a")
+    with pytest.raises(InvalidValue):
+        await sessions.end(session, status, None)
+    assert await sessions.get(session.code) == session
+
+
+async def test_only_what_is_connected_can_be_completed(sessions: Form) -> None:
+    session = await sessions.create("send", "a")
+    with pytest.raises(InvalidTransition):
+        await sessions.end(session, "completed", None, {"x": 1})
+    assert await sessions.get(session.code) == session
+    await sessions.claim(session.code, "peer")
+    ending = steps.Ending("completed", None, {"x": 1})
+    assert await sessions.end(session, *ending) == ending  # by what it is now, not by what the caller has read
+    assert await sessions.end(session, "failed", "too late") == ending
+
+
+@pytest.mark.parametrize("way", ["end", "delete", "expire"])
+async def test_a_final_status_is_how_it_ended(sessions: Form, settings: Any, told: list[Any], way: str) -> None:
+    session = await sessions.create("send", "a")
+    await sessions.claim(session.code, "peer")
+    await sessions.update(session.code, status="completed")
+    del told[:]
+    if way == "end":
+        assert await sessions.end(session, "failed", "peer_gone") == ("completed", None, None)
+    elif way == "delete":
+        assert await sessions.delete(session.code) is True
+    else:
+        await sync_sessions.store.atouch("pairing", session.code, 0.001)
+        await until(lambda: swept(told))
+    assert told == [("closed", session.code, "completed", None)]
+
+
+async def test_a_deletion_is_told_as_such(sessions: Form, told: list[Any]) -> None:
+    session = await sessions.create("send", "a")
+    del told[:]
+    assert await sessions.delete(session.code) is True
+    late = await sessions.end(session, "failed", "lease_expired")  # what a party says that finds it gone
+    assert late == ("failed", "deleted", None)
+    assert told == [("closed", session.code, "failed", "deleted")]
+
+
+async def swept(told: list[Any]) -> bool:
+    await sync_sessions.aexpire()
+    return bool(told)
+
+
+@pytest.mark.parametrize("name", ["renew", "create"])
+async def test_nobody_sweeps_much_for_others(
+    sessions: Form, settings: Any, told: list[Any], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    store, taken = sync_sessions.store, []
+    mine = await sessions.create("send", "a")
+    dead = [await sessions.create("send", "dead") for _number in range(200)]
+    for session in dead:
+        await store.atouch("pairing", session.code, 0.001, life=session.life)
+    await asyncio.sleep(0.01)
+    del told[:]
+    execute, aexecute = store.execute, store.aexecute
+
+    def counted(operation: Any) -> Any:
+        taken.append(operation)
+        return execute(operation)
+
+    async def acounted(operation: Any) -> Any:
+        taken.append(operation)
+        return await aexecute(operation)
+
+    monkeypatch.setattr(store, "execute", counted)
+    monkeypatch.setattr(store, "aexecute", acounted)
+    monkeypatch.setattr(sync_sessions, "_sweep_due", 0.0)
+    for _time in range(5):
+        await (sessions.renew(mine.code) if name == "renew" else sessions.create("send", "b"))
+    assert len(taken) < 30
+    assert 0 < len([each for each in told if each[0] == "closed"]) < 30
+    monkeypatch.setattr("syncsessions.pairing.sessions.SWEEP_AGAIN", 0.0)
+    monkeypatch.setattr(sync_sessions, "_sweep_due", 0.0)
+
+    async def all_told() -> bool:
+        await sessions.renew(mine.code)
+        return len({each[1] for each in told if each[0] == "closed"}) == len(dead)
+
+    await until(all_told)
+    assert len([each for each in told if each[0] == "closed"]) == len(dead)
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_in_a_transaction_nothing_is_told_before_the_commit(
+    transactional_db: None, settings: Any, told: list[Any], monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    store = {"BACKEND": "syncsessions.stores.database.DatabaseStore"}
+    put(settings, STORES={"default": store})
+    rung: list[str] = []
+    monkeypatch.setattr(doorbell, "ring", lambda group, message, bell=None: rung.append(message["type"]))
+    other = sync_sessions.create("send", "a")
+    del told[:], rung[:]
+
+    def act() -> None:
+        session = sync_sessions.create("send", "a")
+        sync_sessions.claim(session.code, "peer")
+        sync_sessions.update(session.code, sender_info={})
+        sync_sessions.end(session, "completed", None)
+        sync_sessions.delete(other.code)
+        assert (told, rung) == ([], [])
+        if not committed:
+            raise KeyError
+
+    with contextlib.nullcontext() if committed else pytest.raises(KeyError), transaction.atomic():
+        act()
+    kinds = [each[0] for each in told]
+    assert kinds == (["opened", "joined", "closed", "closed"] if committed else [])
+    assert len(rung) == (9 if committed else 0)
 
 
 @pytest.fixture

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import pytest
 from django.contrib.auth.models import User
 
+from syncsessions import frames
 from syncsessions.consumers.sync_session import SyncSessionConsumer
-from syncsessions.exceptions import InvalidValue, NotFound
-from syncsessions.pairing import SyncSession, sync_sessions
+from syncsessions.exceptions import InvalidValue, NotFound, RateLimited
+from syncsessions.pairing import SyncSession, announce, sync_sessions
+from syncsessions.pairing.session import RESERVED
+from syncsessions.signals import sync_session_closed
 from tests.parties import joined, new_user, opened, owner_page, peer_page
 from tests.sockets import Page, new_session, until
 
@@ -200,6 +204,7 @@ async def test_one_session_a_socket() -> None:
         ({"type": "session.open", "direction": ["send"]}, "bad_frame"),
         ({"type": "session.open", "direction": "send", "info": "me"}, "bad_frame"),
         ({"type": "session.open", "direction": "send", "info": {"a": "\x00"}}, "invalid_value"),
+        ({"type": "session.open", "direction": "send", "info": {"a": "x" * 5000}}, "invalid_value"),
         ({"type": "session.join"}, "bad_frame"),
         ({"type": "session.join", "code": 12345678}, "bad_frame"),
         ({"type": "session.join", "code": "22222222", "info": []}, "bad_frame"),
@@ -355,6 +360,107 @@ async def test_a_peer_whose_process_dies_is_found_out_by_the_owner(settings: Any
         assert await gone(code)
 
 
+@pytest.fixture
+def closings() -> Iterator[list[str | None]]:
+    """The reasons that sync_session_closed told."""
+    reasons: list[str | None] = []
+
+    def hear(reason: str | None, **named: Any) -> None:
+        reasons.append(reason)
+
+    sync_session_closed.connect(hear)
+    yield reasons
+    sync_session_closed.disconnect(hear)
+
+
+SOON = 3.0  # seconds: before the parties would look by themselves
+
+
+async def test_a_deletion_is_told_to_both_as_such_and_once(closings: list[str | None]) -> None:
+    async with owner_page() as owner, peer_page() as peer:
+        assert await sync_sessions.adelete(await joined(owner, peer))
+        for page in (owner, peer):
+            told = await page.hear_within(SOON)
+            assert told == {"type": "session.closed", "status": "failed", "reason": "deleted"}
+    assert closings == ["deleted"]
+
+
+@pytest.mark.parametrize("status", ["completed", "failed"])
+async def test_an_update_to_a_final_status_is_told_to_both_at_once(status: str, closings: list[str | None]) -> None:
+    async with owner_page() as owner, peer_page() as peer:
+        code = await joined(owner, peer)
+        await sync_sessions.aupdate(code, status=status)
+        for page in (owner, peer):
+            told = await page.hear_within(SOON)
+            assert told == {"type": "session.closed", "status": status, "reason": None}
+        assert await gone(code)
+    assert closings == [None]
+
+
+async def test_a_claim_in_python_is_told_to_the_owner_at_once() -> None:
+    async with owner_page() as owner:
+        code = (await opened(owner))["code"]
+        await sync_sessions.aclaim(code, "somebody", {"n": 1})
+        told = await owner.hear_within(SOON)
+        assert (told["type"], told["session"]["receiver_info"]) == ("session.peer_joined", {"n": 1})
+
+
+async def test_who_is_late_gives_back_no_place_of_the_next(settings: Any) -> None:
+    settings.SYNCSESSIONS = {**settings.SYNCSESSIONS, "PAIRING_MAX_PER_USER": 1}
+    user, store = await new_user(), sync_sessions.store
+    async with owner_page(user=user) as late, owner_page(user=user) as one, owner_page(user=user) as two:
+        session = await sync_sessions.aget((await opened(late))["code"])
+        for namespace in ("pairing", "pairing.places"):
+            (record,) = await store.alist(namespace)
+            await store.atouch(namespace, record.id, 0.001)
+        await asyncio.sleep(0.01)
+        await opened(one)
+        announce.look(session)
+        assert (await late.hear_within(SOON))["reason"] == "lease_expired"
+        assert (await two.ask(type="session.open", direction="send"))["code"] == "session_limit_reached"
+        assert await store.acount("pairing.places") == 1
+
+
+async def test_a_place_that_is_gone_is_taken_anew() -> None:
+    store = sync_sessions.store
+    async with owner_page() as owner:
+        session = await sync_sessions.aget((await opened(owner))["code"])
+        (record,) = await store.alist("pairing.places")
+        await store.adelete("pairing.places", record.id)
+        announce.look(session)
+
+        async def taken() -> bool:
+            return await store.acount("pairing.places") == 1
+
+        await until(taken)
+        assert await owner.heard_nothing()
+    assert await store.acount("pairing.places") == 0
+
+
+async def test_a_session_whose_place_went_to_another_ends(settings: Any) -> None:
+    settings.SYNCSESSIONS = {**settings.SYNCSESSIONS, "PAIRING_MAX_PER_USER": 1}
+    user, store = await new_user(), sync_sessions.store
+    async with owner_page(user=user) as late, owner_page(user=user) as one:
+        session = await sync_sessions.aget((await opened(late))["code"])
+        (record,) = await store.alist("pairing.places")
+        await store.adelete("pairing.places", record.id)
+        await opened(one)
+        announce.look(session)
+        assert (await late.hear_within(SOON))["reason"] == "lease_expired"
+        assert await sync_sessions.acount_active() == 1
+        assert await store.acount("pairing.places") == 1
+
+
+@pytest.mark.parametrize("reason", sorted(RESERVED))
+async def test_what_only_the_server_says_no_client_can_say(reason: str) -> None:
+    async with owner_page() as owner, peer_page() as peer:
+        await joined(owner, peer)
+        for page in (owner, peer):
+            assert (await page.ask(type="session.fail", reason=reason))["code"] == "bad_frame"
+        await owner.say(type="session.relay", payload="goes on")
+        await peer.hear("session.relay")
+
+
 def _silence(monkeypatch: Any, *, owns: bool) -> None:
     """The consumers of this role do and hear nothing any more, as if their process were gone."""
     for name in ("alarm", "heard", "closed", "catch_up"):
@@ -423,6 +529,22 @@ def user_hooks() -> list[Any]:
     return []
 
 
+@pytest.mark.parametrize("by_logout", [False, True])
+async def test_a_hook_that_fails_at_the_end_is_logged_and_keeps_no_socket(caplog: Any, by_logout: bool) -> None:
+    class Failing(SyncSessionConsumer):
+        async def on_closed(self, status: str, reason: str | None) -> None:
+            raise ValueError("The hook failed.")
+
+    key = await new_session(await new_user())
+    async with Page(key, Failing) as page:
+        code = (await opened(page))["code"]
+        if by_logout:
+            await _log_out(key)
+            assert await page.close_code() == 4401
+    assert await gone(code)
+    assert "The hook failed." in caplog.text
+
+
 async def test_acknowledgements_are_free_and_floods_are_not() -> None:
     class Slow(SyncSessionConsumer):
         frame_rate = 0.001
@@ -441,6 +563,56 @@ async def test_acknowledgements_are_free_and_floods_are_not() -> None:
         assert (answer["code"], answer["retry_after"] > 1) == ("rate_limited", True)
         answer = await peer.ask(type="session.ack", seq=99)
         assert answer["code"] == "rate_limited"
+
+
+async def test_no_relay_is_taken_before_one_that_was_refused_for_its_rate(monkeypatch: Any) -> None:
+    monkeypatch.setattr(frames, "WAIT_FOR_TURN", 1.0)
+
+    class Slow(SyncSessionConsumer):
+        frame_rate = 5
+        frame_burst = 4
+
+    async with owner_page(Slow) as owner, peer_page() as peer:
+        await joined(owner, peer)
+        for number in range(1, 7):  # one of the burst was spent to open
+            await owner.say(type="session.relay", payload=number, ref=f"relay-{number}")
+        refused = [await owner.hear("error") for _ in range(3)]
+        assert [(error["ref"], error["code"]) for error in refused] == [
+            (f"relay-{number}", "rate_limited") for number in (4, 5, 6)
+        ]
+        assert 0 < refused[0]["retry_after"] <= 1 / Slow.frame_rate + 0.001
+        await asyncio.sleep(refused[0]["retry_after"])
+        error = await owner.ask(type="session.relay", payload=5, ref="relay-5")
+        assert (error["code"], 0 < error["retry_after"] < 1) == ("rate_limited", True)
+        await owner.say(type="session.relay", payload=4, ref="relay-4")
+        await asyncio.sleep(1 / Slow.frame_rate)
+        await owner.say(type="session.relay", payload=5, ref="relay-5")
+        await owner.say(type="session.relay", payload="given up", ref="relay-6")
+        heard = [await peer.hear("session.relay") for _ in range(5)]
+        assert [frame["payload"] for frame in heard] == [1, 2, 3, 4, 5]
+        assert (await owner.hear("error"))["ref"] == "relay-6"
+        error = await owner.ask(type="session.relay", payload="too soon")
+        await asyncio.sleep(error["retry_after"])
+        await owner.say(type="session.relay", payload="in time", ref="another")
+        assert (await peer.hear("session.relay"))["payload"] == "in time"
+
+
+async def test_a_relay_that_a_subclass_puts_off_keeps_its_place() -> None:
+    class Moody(SyncSessionConsumer):
+        refusing: ClassVar[set[Any]] = {2}
+
+        async def on_relay(self, payload: Any) -> None:
+            if payload in self.refusing:
+                self.refusing.remove(payload)
+                raise RateLimited(retry_after=0.01)
+
+    async with owner_page(Moody) as owner, peer_page() as peer:
+        await joined(owner, peer)
+        for number in (1, 2, 3, 2, 3):
+            await owner.say(type="session.relay", payload=number, ref=number)
+        heard = [await peer.hear("session.relay") for _ in range(3)]
+        assert [frame["payload"] for frame in heard] == [1, 2, 3]
+        assert [(await owner.hear("error"))["ref"] for _ in range(2)] == [2, 3]
 
 
 async def test_without_a_channel_layer_it_says_what_is_missing(settings: Any) -> None:

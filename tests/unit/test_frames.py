@@ -125,6 +125,27 @@ def test_what_is_refused_costs_nothing() -> None:
     assert allowance.take(1.0) == 0
 
 
+def test_what_is_behind_a_refused_frame_waits_until_it_comes_again() -> None:
+    turn = frames.Turn()
+    first, second, third = ({"type": "x", "ref": ref} for ref in ("first", "second", 3))
+    assert turn.wait(first, 0.0) == 0
+    turn.refused(first, 0.0)
+    assert turn.wait(second, 1.0) == frames.WAIT_FOR_TURN - 1
+    turn.refused(second, 1.0)
+    assert turn.wait({"type": "x"}, 1.0) > 0
+    assert turn.wait(first, 1.0) == 0
+    assert turn.wait(second, 1.0) == 0
+    turn.refused(second, 1.0)
+    assert turn.wait(third, 1.0 + frames.WAIT_FOR_TURN) == 0
+
+
+def test_a_refused_frame_without_a_ref_holds_up_nobody() -> None:
+    turn = frames.Turn()
+    for ref in ({}, {"ref": None}, {"ref": True}, {"ref": "x" * 999}):
+        turn.refused({"type": "x", **ref}, 0.0)
+        assert turn.wait({"type": "x", "ref": 1}, 0.0) == turn.wait({"type": "x"}, 0.0) == 0
+
+
 @patient
 @given(st.text() | st.binary() | st.none())
 def test_parsing_raises_nothing_but_frame_errors(text: Any) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from channels.db import database_sync_to_async
 from django.core.checks import CheckMessage
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from syncsessions import database
+from syncsessions.commit import after_commit
 from syncsessions.exceptions import SyncSessionsError
 from syncsessions.stores import operations
 from syncsessions.stores.base import BaseStore
 from syncsessions.stores.database import checks, log, namespaces, rates, records
+from syncsessions.stores.database.dialects import dialect
 
 __all__ = ["DatabaseStore"]
 
@@ -30,20 +34,30 @@ class DatabaseStore(BaseStore):
         self.using: str = self.options.get("using", "default")
 
     def execute(self, operation: operations.Operation) -> Any:
+        return self._execute(operation, None)
+
+    async def aexecute(self, operation: operations.Operation) -> Any:
+        return await database_sync_to_async(self._execute)(operation, time.monotonic())
+
+    def _execute(self, operation: operations.Operation, asked: float | None) -> Any:
         work = _WORK[type(operation)]
         with database.spare_the_transaction(self.using):
-            found = database.run(self.using, lambda connection: work(connection, operation))
+            found = database.run(self.using, lambda connection: work(connection, operation), asked)
         if isinstance(found, SyncSessionsError):
             raise found
         return found
+
+    def after_commit(self, tell: Callable[[], None]) -> None:
+        after_commit(self.using, tell)
 
     def check(self) -> Sequence[CheckMessage]:
         return checks.check(self.alias, self.using)
 
 
-def _ping(connection: BaseDatabaseWrapper, _operation: operations.Ping) -> None:
+def _ping(connection: BaseDatabaseWrapper, _operation: operations.Ping) -> float:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
+        cursor.execute(f"SELECT {dialect(connection).clock}")
+        return cursor.fetchone()[0] / 1_000_000  # type: ignore[no-any-return]
 
 
 _WORK: dict[type[operations.Operation], Callable[[BaseDatabaseWrapper, Any], Any]] = {

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
 from django.db import transaction
@@ -121,7 +121,7 @@ def _replace(connection: BaseDatabaseWrapper, operation: Replace) -> Record | No
         params.extend(log.renumbering(operation))
     which, names = _which(clock, lookup_of(operation.namespace, operation.id), operation.life)
     several = log.concerns(operation) or not returning
-    with _together(connection) if several else nullcontext(), connection.cursor() as cursor:
+    with transaction.atomic(using=connection.alias) if several else nullcontext(), connection.cursor() as cursor:
         cursor.execute(
             f"UPDATE {RECORDS} SET {', '.join(changes)} WHERE {which} AND revision = %s"
             + (f" RETURNING id, logged, {READ}" if returning else ""),
@@ -158,7 +158,7 @@ def touch(connection: BaseDatabaseWrapper, operation: Touch) -> None:
 def delete(connection: BaseDatabaseWrapper, operation: Delete) -> bool:
     clock, returning = dialect(connection).clock, dialect(connection).returning
     which, names = _which(clock, lookup_of(operation.namespace, operation.id), operation.life)
-    with _together(connection), connection.cursor() as cursor:
+    with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
         if not counters.add(cursor, text_hash(operation.namespace), -1):
             return False
         if returning:
@@ -197,7 +197,3 @@ def _explain(
         raise NotFound
     if life not in (None, rows[0][0]) or revision not in (None, rows[0][1]):
         raise Conflict
-
-
-def _together(connection: BaseDatabaseWrapper) -> AbstractContextManager[None]:
-    return transaction.atomic(using=connection.alias)

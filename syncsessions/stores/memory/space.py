@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Callable
+from datetime import datetime
 from heapq import heapify, heappop, heappush, heapreplace
 from itertools import count
+from typing import Any
 
 from syncsessions.stores.memory.window import Window
 from syncsessions.stores.record import moment
@@ -15,21 +18,57 @@ _numbers = count()  # of places in the queue, so that equal times never compare 
 
 
 class Entry:
-    """A record as it is kept: `text` and the log's entries are JSON, so that each reader decodes a copy of its own."""
+    """A record as it is kept: `content` and the log's entries are JSON, so that each reader decodes a copy of its own.
 
-    __slots__ = ("created_at", "deadline", "expires_at", "id", "life", "log", "queued", "revision", "text")
+    With `encode` the content is a value of the room that keeps it, and becomes JSON when somebody reads the record.
+    """
 
-    def __init__(self, id: str, life: str, text: str, now: float, deadline: float) -> None:  # noqa: A002
+    __slots__ = (
+        "attached",
+        "content",
+        "created",
+        "deadline",
+        "encode",
+        "id",
+        "life",
+        "log",
+        "queued",
+        "revision",
+    )
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002
+        life: str,
+        content: Any,
+        encode: Callable[[Any], str] | None,
+        now: float,
+        deadline: float,
+    ) -> None:
         self.id = id
         self.life = life
-        self.text = text
+        self.content = content
+        self.encode = encode
         self.revision = 1
-        self.created_at = moment(now)
+        self.created = now
         self.deadline = deadline
-        self.expires_at = moment(deadline)
         self.queued = deadline
-        """When its place in the queue comes up: never after the deadline. 0 when it has left."""
-        self.log: list[str] | None = None
+        """When its place in the queue comes up: never after the deadline. 0 when the record has left."""
+        self.log: list[Any] | None = None
+        self.attached: Any = None
+        """What the room that keeps it wants to find again with it."""
+
+    @property
+    def text(self) -> str:
+        return self.content if self.encode is None else self.encode(self.content)
+
+    @property
+    def created_at(self) -> datetime:
+        return moment(self.created)
+
+    @property
+    def expires_at(self) -> datetime:
+        return moment(self.deadline)
 
 
 class Space:
@@ -60,7 +99,6 @@ class Space:
     def move(self, entry: Entry, deadline: float) -> None:
         """Give a record another deadline."""
         entry.deadline = deadline
-        entry.expires_at = moment(deadline)
         if deadline < entry.queued:
             entry.queued = deadline
             heappush(self._queue, (deadline, next(_numbers), entry))

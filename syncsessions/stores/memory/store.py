@@ -14,13 +14,13 @@ from django.core.checks import CheckMessage
 from django.core.checks import Warning as Caution
 
 from syncsessions.exceptions import AlreadyExists, Conflict, NotFound, SessionLimitReached
-from syncsessions.json_values import JSON, decode
+from syncsessions.json_values import JSON, decode, encode
 from syncsessions.stores import operations
 from syncsessions.stores.base import BaseStore
 from syncsessions.stores.memory.space import Entry, Space
 from syncsessions.stores.memory.window import Window
 from syncsessions.stores.operations import Operation
-from syncsessions.stores.record import Record
+from syncsessions.stores.record import Rate, Record, moment
 
 FEW = 1000  # namespaces and keys that are kept without a look at whether they still matter
 _SINCE_1970 = time.time() - time.monotonic()  # deadlines stay where they are when somebody sets the wall clock
@@ -56,7 +56,7 @@ class MemoryStore(BaseStore):
             operations.ReadLog: self._read_log,
             operations.Hit: self._hit,
             operations.Unhit: self._unhit,
-            operations.Ping: lambda operation: None,
+            operations.Ping: lambda operation: clock(),
         }
 
     def execute(self, operation: Operation) -> Any:
@@ -78,6 +78,21 @@ class MemoryStore(BaseStore):
 
     def _create(self, operation: operations.Create) -> Record:
         namespace, id_, life, data, text, ttl, limit, rate = operation
+        entry = self.add(namespace, id_, life, text, None, ttl, limit, rate)
+        return Record(namespace, id_, life, data, 1, entry.created_at, moment(entry.created + ttl))
+
+    def add(
+        self,
+        namespace: str,
+        id_: str,
+        life: str,
+        content: Any,
+        encode: Callable[[Any], str] | None,
+        ttl: float,
+        limit: int | None,
+        rate: Rate | None,
+    ) -> Entry:
+        """A new record's entry. Raises what `create` does."""
         with _lock:
             now = clock()
             space = self._spaces.get(namespace) or self._new_space(namespace, now)
@@ -90,17 +105,64 @@ class MemoryStore(BaseStore):
                     raise SessionLimitReached
             if rate is not None:
                 space.creates.hit(rate, now, life)
-            entry = Entry(id_, life, text, now, now + ttl)
+            entry = Entry(id_, life, content, encode, now, now + ttl)
             space.add(entry)
-            expires_at = entry.expires_at
-        return Record(namespace, id_, life, data, 1, entry.created_at, expires_at)
+        return entry
+
+    def find(self, namespace: str, id_: str) -> Entry | None:
+        """The live record's entry, to be looked at and given back to `swap`, and not to be changed."""
+        space = self._spaces.get(namespace)
+        entry = None if space is None else space.records.get(id_)
+        return entry if entry is not None and entry.deadline > clock() else None
+
+    def swap(
+        self,
+        namespace: str,
+        entry: Entry,
+        revision: int,
+        content: Any,
+        ttl: float,
+        log: Any = None,
+        keep: int = 0,
+        drop: int = 0,
+    ) -> bool:
+        """`replace` for an entry with `encode`: whether it still had this revision. Raises `NotFound`."""
+        with _lock:
+            now = clock()
+            if entry.deadline <= now or not entry.queued:
+                raise NotFound
+            if entry.revision != revision:
+                return False
+            # In this order: who reads the revision and then the content has content of that revision or a later one.
+            entry.content = content
+            entry.revision = revision + 1
+            deadline = now + ttl
+            if deadline < entry.queued:
+                self._spaces[namespace].move(entry, deadline)
+            else:
+                entry.deadline = deadline
+            if log is not None or drop:
+                entry.log = _logged(entry.log or [], log, keep, drop)
+        return True
+
+    def keep(self, namespace: str, entry: Entry, ttl: float) -> bool:
+        """`touch` for an entry; whether it is still there."""
+        now = clock()
+        if entry.deadline <= now or not entry.queued:
+            return False
+        deadline = now + ttl
+        if deadline < entry.queued:
+            self.touch(namespace, entry.id, ttl, life=entry.life)
+        else:
+            entry.deadline = deadline
+        return True
 
     def _get(self, operation: operations.Get) -> Record:
         namespace, id_ = operation
         with _lock:
             entry = self._live(namespace, id_, clock())[1]
-            text, revision, expires_at = entry.text, entry.revision, entry.expires_at
-        return Record(namespace, id_, entry.life, decode(text), revision, entry.created_at, expires_at)
+            text, revision, deadline = entry.text, entry.revision, entry.deadline
+        return Record(namespace, id_, entry.life, decode(text), revision, entry.created_at, moment(deadline))
 
     def _replace(self, operation: operations.Replace) -> Record:
         namespace, id_, data, text, revision, ttl, life, log, keep, drop = operation
@@ -109,14 +171,14 @@ class MemoryStore(BaseStore):
             space, entry = self._live(namespace, id_, now)
             if entry.revision != revision or (life is not None and entry.life != life):
                 raise Conflict
-            entry.text = text
+            entry.content, entry.encode = text, None
             entry.revision += 1
             if ttl is not None:
                 space.move(entry, now + ttl)
             if log is not None or drop:
                 entry.log = _logged(entry.log or [], log, keep, drop)
-            expires_at = entry.expires_at
-        return Record(namespace, id_, entry.life, data, revision + 1, entry.created_at, expires_at)
+            deadline = entry.deadline
+        return Record(namespace, id_, entry.life, data, revision + 1, entry.created_at, moment(deadline))
 
     def _delete(self, operation: operations.Delete) -> bool:
         namespace, id_, life = operation
@@ -155,10 +217,18 @@ class MemoryStore(BaseStore):
                 return []
             space.settle(clock())
             entries = islice(reversed(space.records.values()), offset, None if limit is None else offset + limit)
-            found = [(e.id, e.life, e.text, e.revision, e.created_at, e.expires_at) for e in entries]
+            found = [(e.id, e.life, e.content, e.encode, e.revision, e.created, e.deadline) for e in entries]
         return [
-            Record(namespace, id_, life, decode(text), revision, created_at, expires_at)
-            for id_, life, text, revision, created_at, expires_at in found
+            Record(
+                namespace,
+                id_,
+                life,
+                decode(content if encode is None else encode(content)),
+                revision,
+                moment(created),
+                moment(deadline),
+            )
+            for id_, life, content, encode, revision, created, deadline in found
         ]
 
     def _expire(self, operation: operations.Expire) -> list[Record]:
@@ -176,7 +246,7 @@ class MemoryStore(BaseStore):
         with _lock:
             log = self._live(namespace, id_, clock())[1].log or []
             newest = list(islice(reversed(log), limit))
-        return [decode(text) for text in newest]
+        return [decode(each if isinstance(each, str) else encode(each)) for each in newest]
 
     def _hit(self, operation: operations.Hit) -> str:
         key, rate, token = operation
@@ -219,7 +289,7 @@ class MemoryStore(BaseStore):
         self._many = max(FEW, 2 * (len(self._spaces) + len(self._windows)))
 
 
-def _logged(log: list[str], entry: str | None, keep: int, drop: int) -> list[str]:
+def _logged(log: list[Any], entry: Any, keep: int, drop: int) -> list[Any]:
     if drop:
         del log[-drop:]
     if entry is not None:

@@ -101,6 +101,10 @@ def _replace(keys: Keys, operation: operations.Replace) -> Plan:
             *(() if operation.entry is None else (operation.entry,)),
         ),
     )
+    if answer[0] == b"conflict" and len(answer) > 1:
+        conflict = Conflict()
+        conflict.record = _stored(operation.namespace, [operation.id.encode(), *answer[1:]])
+        raise conflict
     life, revision, created, ends = _accepted(answer)
     return Record(
         operation.namespace,
@@ -201,7 +205,7 @@ def _unhit(keys: Keys, operation: operations.Unhit) -> Plan:
 
 
 def _ping(keys: Keys, operation: operations.Ping) -> Plan:
-    yield Call(scripts.PING, ())
+    return (yield Call(scripts.PING, ())) / 1_000_000
 
 
 _PLANS: dict[type[Operation], Callable[[Keys, Any], Plan]] = {

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
-from syncsessions.exceptions import StoreUnavailable
 from syncsessions.stores.base import BaseStore
 from syncsessions.stores.operations import Operation
 from syncsessions.stores.redis.keys import Keys
 from syncsessions.stores.redis.plans import plan
+from syncsessions.stores.steps import adrive, drive
 
 if TYPE_CHECKING:
     from syncsessions.stores.redis.clients import Client
@@ -43,34 +43,12 @@ class RedisStore(BaseStore):
         self._timeout = self._settings.pop("timeout", 2.0)
 
     def execute(self, operation: Operation) -> Any:
-        client = (self._clients or self._begin())[0]
-        steps = plan(self._keys, operation)
-        try:
-            call = next(steps)
-            while True:
-                try:
-                    answer = client.send(call)
-                except StoreUnavailable as error:
-                    call = steps.throw(error)
-                else:
-                    call = steps.send(answer)
-        except StopIteration as end:
-            return end.value
+        client, _loops = self._clients or self._begin()
+        return drive(client.send, plan(self._keys, operation))
 
     async def aexecute(self, operation: Operation) -> Any:
-        clients = (self._clients or self._begin())[1]
-        steps = plan(self._keys, operation)
-        try:
-            call = next(steps)
-            while True:
-                try:
-                    answer = await clients.send(call)
-                except StoreUnavailable as error:
-                    call = steps.throw(error)
-                else:
-                    call = steps.send(answer)
-        except StopIteration as end:
-            return end.value
+        _client, loops = self._clients or self._begin()
+        return await adrive(loops.send, plan(self._keys, operation))
 
     def check(self) -> Sequence[CheckMessage]:
         problem = self._problem()

@@ -17,7 +17,10 @@ const ENDS = {
   connection_lost: "The connection was lost. What you drew stays on your sheet.",
   unreachable: "The server does not answer.",
   logged_out: "Somebody logged in or out. Begin anew.",
+  ended_by_admin: "An administrator has ended it.",
+  withdrawn: "The code is void. Nobody can join with it.",
 };
+const FINISHED = "The drawing is finished. It stays on both sheets.";
 
 let session = null;
 let made = 0;
@@ -155,14 +158,15 @@ function together() {
   canvas.focus({ preventScroll: true });
 }
 
-function apart({ reason, message }) {
+function apart({ status, reason, message }) {
   session = null;
   drawing = null;
   talk(false);
   show("apart");
   at("state").textContent = "Not connected";
   delete at("state").dataset.line;
-  at("refusal").textContent = message ?? ENDS[reason] ?? `It ended: ${reason}.`;
+  at("refusal").className = status === "completed" || reason === "withdrawn" ? "from-link" : "errorlist";
+  at("refusal").textContent = status === "completed" ? FINISHED : message ?? ENDS[reason] ?? `It ended: ${reason}.`;
   at("refusal").hidden = false;
 }
 
@@ -176,6 +180,8 @@ at("open").addEventListener("click", () => {
     at("state").dataset.line = "waiting";
   }, refused);
 });
+at("withdraw").addEventListener("click", () => session?.fail("withdrawn").catch(() => {}));
+at("finish").addEventListener("click", () => session?.complete().catch(() => {}));
 at("join").addEventListener("submit", (event) => {
   event.preventDefault();
   follow(pairing.join(at("code-field").value, { path: "drawing/" })).then(together, refused);

@@ -9,8 +9,11 @@ end
 if old[4] == receipt then -- sent twice
     return {'ok', old[1], tonumber(old[2]), tonumber(old[3]), ends}
 end
-if old[2] ~= revision or (life ~= '' and life ~= '=' .. old[1]) then
+if life ~= '' and life ~= '=' .. old[1] then
     return {'conflict'}
+end
+if old[2] ~= revision then -- told with the record as it is, so that a new try needs no other trip
+    return {'conflict', old[1], redis.call('HGET', record, 'data'), old[2], old[3], ends}
 end
 if ttl ~= '' then
     ends = now + ttl
