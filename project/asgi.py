@@ -11,12 +11,13 @@ from django.urls import path
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
 pages = get_asgi_application()
 
-from project.demo.consumers import Drawing, OrderHandover  # noqa: E402 - needs the apps to be ready
+from project.demo.consumers import BasketConsumer, Drawing, OrderHandover  # noqa: E402 - needs the apps to be ready
 from syncsessions.middleware import SessionIdScopeMiddleware  # noqa: E402
-from syncsessions.routing import websocket_urlpatterns  # noqa: E402
+from syncsessions.routing import process_routes, websocket_urlpatterns  # noqa: E402
 
 sockets = [
     *websocket_urlpatterns,
+    *process_routes({"basket": BasketConsumer}),
     path("ws/handover/", OrderHandover.as_asgi()),
     path("ws/drawing/", Drawing.as_asgi()),
 ]

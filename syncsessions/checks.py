@@ -15,10 +15,12 @@ from django.core.checks import CheckMessage, Error, Tags
 from django.core.checks import Warning as Caution
 from django.db import connections
 from django.urls import NoReverseMatch, reverse
+from django.utils.module_loading import import_string
 
 from syncsessions import conf
 from syncsessions.address import UNIX
 from syncsessions.exceptions import InvalidValue
+from syncsessions.processes import SessionProcess
 from syncsessions.stores import DEFAULT_STORE_ALIAS, InvalidStoreError, stores
 from syncsessions.stores.record import parse_rate
 
@@ -68,6 +70,8 @@ def _wrong_values(given: conf.Settings) -> list[tuple[str, str]]:
             wrong.append((name, "a whole number, 0 or more"))
     if given.PROCESS_START_RATE is not None and not _is_rate(given.PROCESS_START_RATE):
         wrong.append(("PROCESS_START_RATE", 'a rate like "100/m", or None for no bound'))
+    if not _is_process(given.PROCESS_CLASS):
+        wrong.append(("PROCESS_CLASS", "the dotted path of a subclass of SessionProcess"))
     if not _is_rate(given.PAIRING_GUESS_RATE):
         wrong.append(("PAIRING_GUESS_RATE", 'a rate like "10/m"'))
     if not _is_list(given.TRUSTED_PROXIES) or not all(map(_is_proxy, given.TRUSTED_PROXIES)):
@@ -93,6 +97,13 @@ def _is_rate(value: Any) -> bool:
     except (InvalidValue, TypeError):  # what cannot be hashed is no rate either
         return False
     return True
+
+
+def _is_process(path: Any) -> bool:
+    try:
+        return issubclass(import_string(path), SessionProcess)
+    except (ImportError, AttributeError, TypeError):
+        return False
 
 
 def _is_proxy(value: object) -> bool:

@@ -110,7 +110,10 @@ class CastFailed(SyncSessionsError):
 
 
 class Conflict(SyncSessionsError):
+    """`record` is what a store holds instead, where it has said so."""
+
     code = "conflict"
+    record: Any = None
     default_message = _("This was changed or removed meanwhile. Read it again.")
 
 

@@ -6,6 +6,12 @@
 
 `sync_session_opened` (session), `sync_session_joined` (session), `sync_session_closed` (session, status, reason): once
 each per session, in the process where it happened or was found out.
+
+Of session processes, each with the process class as sender and `session_id`: `process_started`; `process_stopped`
+(reason), once per life; `process_start_failed` (error); `message_handled` (kind, name, duration, revision);
+`message_failed` (kind, name, error); `processes_expired` (count, duration) and `expiry_failed` (error) of a sweep;
+`subscription_added`, `subscription_removed` (subscription), `subscription_notified` (subscription, duration);
+`selector_computed` (selector, hit, duration).
 """
 
 from __future__ import annotations
@@ -25,6 +31,17 @@ rate_limited = Signal()
 sync_session_opened = Signal()
 sync_session_joined = Signal()
 sync_session_closed = Signal()
+process_started = Signal()
+process_stopped = Signal()
+process_start_failed = Signal()
+message_handled = Signal()
+message_failed = Signal()
+processes_expired = Signal()
+expiry_failed = Signal()
+subscription_added = Signal()
+subscription_removed = Signal()
+subscription_notified = Signal()
+selector_computed = Signal()
 
 
 def emit(signal: Signal, sender: object, **named: Any) -> None:

@@ -12,6 +12,7 @@ from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 
 from syncsessions.stash.models import StashSlice
+from tests.processes import release, site  # noqa: F401 - fixtures
 from tests.routers import StashRouter
 from tests.stores import backend, namespace, params, plain_store, store  # noqa: F401 - fixtures
 

@@ -16,6 +16,8 @@ from tests.stores import configuration
 
 SYNC_SESSIONS = ("view_activesyncsession", "see_code_activesyncsession", "end_activesyncsession")
 VIEW, SEE_CODE, END = SYNC_SESSIONS
+PROCESSES = ("view_activeprocess", "touch_activeprocess", "terminate_activeprocess")
+VIEW_PROCESSES, TOUCH, TERMINATE = PROCESSES
 GONE = {
     "BACKEND": "syncsessions.stores.redis.RedisStore",
     "LOCATION": "redis://127.0.0.1:1/0",

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from project.demo import handover, order, views
+from project.demo import handover, order, shop, views
 
 app_name = "demo"
 urlpatterns = [
@@ -17,5 +17,8 @@ urlpatterns = [
     path("continue/", handover.ContinueView.as_view(), name="continue"),
     path("drawing/", handover.DrawingView.as_view(), name="drawing"),
     path("qr/", handover.qr, name="qr"),
+    path("shop/", shop.ShopView.as_view(), name="shop"),
+    path("shop/history/", shop.history, name="shop_history"),
+    path("shop/back/", shop.back, name="shop_back"),
     path("note/", views.NoteView.as_view(), name="note"),
 ]

@@ -3,64 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
-from django.forms import Media
 from django.http import HttpRequest, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern, path
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from syncsessions.admin.live_admin import LiveAdmin
 from syncsessions.admin.live_page import clock, labels, texts
 from syncsessions.admin.removal import LISTED, Plan
 from syncsessions.exceptions import StoreUnavailable, SyncSessionsError
 from syncsessions.frames import error_frame
+from syncsessions.paging import page_number
 from syncsessions.pairing import overview, staff, sync_sessions
 from syncsessions.pairing.models import ActiveSyncSession
 from syncsessions.pairing.session import SyncSession
 from syncsessions.stores.steps import run
-from syncsessions.templatetags.syncsessions import mounts
-
-if TYPE_CHECKING:
-    Base = admin.ModelAdmin[Any]
-else:
-    Base = admin.ModelAdmin
-
-POLL_EVERY = 5  # seconds
 
 
 @admin.register(ActiveSyncSession)
-class ActiveSyncSessionAdmin(Base):
+class ActiveSyncSessionAdmin(LiveAdmin):
     """Three permissions: to view the list, to see its codes in clear, to end sessions."""
 
     list_template = "admin/syncsessions/sync_sessions.html"
-    confirmation_template = "admin/syncsessions/confirm_removal.html"
-
-    @property
-    def media(self) -> Media:
-        return Media(css={"all": ["syncsessions/admin.css", "syncsessions/admin-sync.css"]})
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def has_see_code_permission(self, request: HttpRequest) -> bool:
-        return self._has("see_code", request)
+        return self.has_right("see_code", request)
 
     def has_end_permission(self, request: HttpRequest) -> bool:
-        return self._has("end", request)
+        return self.has_right("end", request)
 
     def get_urls(self) -> list[URLPattern]:
         # The list alone: there are no rows in a table that the other pages could be about.
@@ -85,20 +63,14 @@ class ActiveSyncSessionAdmin(Base):
         named = labels()
         may_end = self.has_end_permission(request)
         context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "media": self.media,
-            "title": capfirst(self.opts.verbose_name_plural),
+            **self.page_context(request, str(capfirst(self.opts.verbose_name_plural)), "admin-sync.js"),
             "list": frame,
             "rows": [_in_words(row, named) for row in frame["sessions"]],
             "counts": [(status, named["status"][status], count) for status, count in frame["counts"].items()],
             "unavailable": unavailable,
             "may_end": may_end,
-            "action_checkbox_name": ACTION_CHECKBOX_NAME,
             "config": {
-                "socket": f"{mounts()['sockets']}sync/admin/",
-                "poll": self._url("live"),
-                "every": POLL_EVERY * 1000,
+                **self.line_config(self.url("live")),
                 "list": frame,
                 "unavailable": unavailable,
                 "labels": named,
@@ -137,7 +109,7 @@ class ActiveSyncSessionAdmin(Base):
         else:
             self._tell(request, chosen, ended)
         page = _page(request)
-        return HttpResponseRedirect(self._url("changelist") + (f"?p={page}" if page > 1 else ""))
+        return HttpResponseRedirect(self.url("changelist") + (f"?p={page}" if page > 1 else ""))
 
     def _end_all(self, request: HttpRequest, sessions: list[SyncSession]) -> int:
         ended = 0
@@ -170,34 +142,13 @@ class ActiveSyncSessionAdmin(Base):
             for session in sessions[:LISTED]
         ]
         title = ngettext("End %(count)d sync session?", "End %(count)d sync sessions?", len(sessions))
-        here = request.get_full_path()
         plan = Plan(title % {"count": len(sessions)}, texts()["warning"], lines, len(sessions), _("Yes, end"))
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "media": self.media,
-            "title": plan.title,
-            "plan": plan,
-            "more": plan.total - len(lines),
-            "action": "end",
-            "action_checkbox_name": ACTION_CHECKBOX_NAME,
-            "selected": [session.life for session in sessions],
-            "select_across": "0",
-            "newest": 0,
-            "action_url": here,
-            "back_url": here,
-        }
-        return TemplateResponse(request, self.confirmation_template, context)
-
-    def _has(self, right: str, request: HttpRequest) -> bool:
-        return request.user.has_perm(f"{self.opts.app_label}.{get_permission_codename(right, self.opts)}")
-
-    def _url(self, page: str) -> str:
-        return reverse(f"{self.admin_site.name}:{self.opts.app_label}_{self.opts.model_name}_{page}")
+        here = request.get_full_path()
+        return self.ask(request, plan, "end", [session.life for session in sessions], here, here)
 
 
 def _page(request: HttpRequest) -> int:
-    return overview.page_number(request.GET.get("p"))
+    return page_number(request.GET.get("p"))
 
 
 def _in_words(row: dict[str, Any], named: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class Line:
         "_ready",
         "_restoring",
         "_retry_at",
+        "_woken",
         "channel",
         "layer",
     )
@@ -51,6 +52,7 @@ class Line:
         self._restoring: asyncio.Task[bool] | None = None
         self._retry_at: float | None = None  # None while the layer does its part
         self._delay = BACKOFF[0]
+        self._woken: asyncio.Future[None] | None = None  # while it waits
 
     async def join(self, group: str) -> None:
         """Become a member of a group, now or when the layer is there again."""
@@ -118,11 +120,14 @@ class Line:
             self._fail(error)
 
     def wake(self, name: str, at: float | None) -> None:
-        """Hand out an alarm of this name at this moment of the loop's time; None takes it back."""
+        """Hand out an alarm of this name at this moment of the loop's time; None takes it back. Holds also for whoever
+        waits in `receive` already."""
         if at is None:
             self._alarms.pop(name, None)
             return
         self._alarms[name] = at
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
 
     async def receive(self, client: Callable[[], Awaitable[dict[str, Any]]] | None = None) -> dict[str, Any]:
         """The next message of anybody; `client` is ASGI's `receive`, and what that raises is raised."""
@@ -154,11 +159,10 @@ class Line:
                 self._restoring = asyncio.create_task(self._restore())
             else:
                 until = min(until, self._retry_at)
-        waiting = [task for task in (self._client, self._layer, self._restoring) if task is not None]
-        if not waiting:
-            await asyncio.sleep(until - now)
-            return
+        self._woken = asyncio.get_running_loop().create_future()
+        waiting = [task for task in (self._client, self._layer, self._restoring, self._woken) if task is not None]
         await asyncio.wait(waiting, timeout=until - now, return_when=asyncio.FIRST_COMPLETED)
+        self._woken = None
         self._gather()
 
     def _gather(self) -> None:

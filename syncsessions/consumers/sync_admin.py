@@ -1,4 +1,7 @@
-"""`ws/sync/admin/`: the live sync sessions, for the staff to watch and to end."""
+"""`ws/sync/admin/`: the live sync sessions and processes, for the staff to watch and to act on.
+
+What is shown the address says: `?show=processes`, `?show=process&key=…`, and sync sessions where it says nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
-from channels.db import database_sync_to_async
-
+from syncsessions.consumers.admin_pages import PAGES, SyncSessionsPage
 from syncsessions.consumers.base import BaseConsumer
-from syncsessions.exceptions import AccessRefused, FrameError, StoreUnavailable
+from syncsessions.exceptions import FrameError, StoreUnavailable
 from syncsessions.frames import Frame, error_frame, ref_of
-from syncsessions.pairing import announce, overview, staff, sync_sessions
-from syncsessions.pairing.session import SyncSession
+from syncsessions.pairing import overview
 
 CLOSE_NOT_ALLOWED = 4403
 """The user is no active member of the staff with the permission to view."""
@@ -21,39 +22,52 @@ SOON, AGAIN = "soon", "again"
 
 
 class SyncAdminConsumer(BaseConsumer):
-    """Sends `sync.list` at once, after changes, and every few seconds besides, for doorbells get lost and leases are
-    renewed in silence. The user's permissions are looked at again each time that nothing rang, and at each request."""
+    """Sends what its page shows at once, after changes, and every few seconds besides, for doorbells get lost and
+    leases are renewed in silence. The user's permissions are looked at again each time that nothing rang, and at each
+    request."""
 
     frame_limit: ClassVar[int] = 4096
     frame_rate: ClassVar[float] = 20
     frame_burst: ClassVar[float] = 2 * overview.PAGE  # every session of a page, ended at once
     pause: ClassVar[float] = 0.5
-    """Seconds between two lists."""
+    """Seconds between two looks."""
     again_every: ClassVar[float] = 5
-    """Seconds after which the list is read although nothing rang."""
+    """Seconds after which the store is read although nothing rang."""
+    unrung_every: ClassVar[float] = 2
+    """The same for what not every change rings for."""
+    share: ClassVar[float] = 0.1
+    """Of the time, that may go into looking: what takes long is looked at less often."""
 
     async def opened(self) -> None:
         if self.identity.user_pk is None:
             await self.close()
-        query = parse_qs(self.scope.get("query_string", b"").decode("ascii", "replace"))
-        self.page = overview.page_number(query.get("p", [""])[0])
-        self.shown: dict[str, SyncSession] = {}
+        found = parse_qs(self.scope.get("query_string", b"").decode("ascii", "replace"))
+        query = {name: values[0] for name, values in found.items()}
+        self.page = PAGES.get(query.get("show", ""), SyncSessionsPage)(query, self.identity.user_pk)
+        self._every = self.again_every if self.page.all_ring else self.unrung_every
+        self._rest = self.pause
         self._loop = asyncio.get_running_loop()
         await self._look_at_rights()
-        await self.line.join(announce.LIST)
+        for group in self.page.bells:
+            await self.line.join(group)
         await self._show()
 
     async def received(self, frame: Frame) -> None:
-        answers = {"sync.page": self._turn, "sync.end": self._end}
-        answer = answers.get(frame["type"])
+        answer = self.page.answers().get(frame["type"])
         if answer is None:
             raise FrameError("unknown_type")
         await self._look_at_rights()
-        await answer(frame)
+        answered = await answer(frame)
+        if answered is None:
+            await self._show(frame)
+        else:
+            await self.send_frame(answered)
+            if not self.page.all_ring:
+                self._wake_soon()
 
     async def heard(self, message: Mapping[str, Any]) -> None:
-        if message["type"] == announce.CHANGED:
-            self.line.wake(SOON, max(self._loop.time(), self._read_at + self.pause))
+        if message["type"] in self.page.bells.values():
+            self._wake_soon()
 
     async def alarm(self, name: str) -> None:
         if name == SOON:
@@ -62,46 +76,26 @@ class SyncAdminConsumer(BaseConsumer):
             await self.catch_up()
 
     async def catch_up(self) -> None:
-        self.line.wake(AGAIN, self._loop.time() + self.again_every)
+        self.line.wake(AGAIN, self._loop.time() + self._every)
         await self._look_at_rights()
         await self._show()
 
-    async def _turn(self, frame: Frame) -> None:
-        page = frame.get("page")
-        if isinstance(page, bool) or not isinstance(page, int) or not 1 <= page < 10**9:
-            raise FrameError("bad_frame")
-        self.page = page
-        await self._show(frame)
-
-    async def _end(self, frame: Frame) -> None:
-        life = frame.get("life")
-        if not isinstance(life, str):
-            raise FrameError("bad_frame")
-        if not self.rights.end:
-            raise AccessRefused("not_allowed")
-        ended = await database_sync_to_async(self._end_one)(life)
-        await self.send_frame({"type": "sync.ended", **ref_of(frame), "life": life, "ended": ended})
-
-    def _end_one(self, life: str) -> bool:
-        known = self.shown.get(life)
-        found = staff.find([life]) if known is None else [known]
-        return any(staff.end(session, self.identity.user_pk) for session in found)
+    def _wake_soon(self) -> None:
+        self.line.wake(SOON, max(self._loop.time(), self._read_at + self._rest))
 
     async def _look_at_rights(self) -> None:
-        self.rights = await database_sync_to_async(staff.rights)(self.identity.user_pk)
-        if not self.rights.view:
+        if not await self.page.may_be_seen():
             await self.close(CLOSE_NOT_ALLOWED)
 
     async def _show(self, asked: Frame | None = None) -> None:
         self._read_at = self._loop.time()
         self.line.wake(SOON, None)
-        self.line.wake(AGAIN, self._read_at + self.again_every)
+        self.line.wake(AGAIN, self._read_at + self._every)
         try:
-            found = await sync_sessions.atake(overview.look(self.page))
+            frame = await self.page.read()
         except StoreUnavailable as error:
             await self.send_frame(error_frame(error, asked))
             return
-        self.page = found.page
-        self.shown = {session.life: session for session in found.sessions}
-        frame = await asyncio.to_thread(found.as_frame, with_codes=self.rights.see_code)
         await self.send_frame({**frame, **(ref_of(asked) if asked else {})})
+        self._rest = max(self.pause, (self._loop.time() - self._read_at) / self.share)
+        self.line.wake(AGAIN, self._read_at + max(self._every, self._rest))

@@ -13,6 +13,21 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
+            name='ActiveProcess',
+            fields=[
+                ('life', models.CharField(max_length=32, primary_key=True, serialize=False, verbose_name='life')),
+                ('name', models.CharField(max_length=200, verbose_name='name')),
+            ],
+            options={
+                'verbose_name': 'active process',
+                'verbose_name_plural': 'active processes',
+                'permissions': [('touch_activeprocess', 'Can touch active processes'), ('terminate_activeprocess', 'Can terminate active processes')],
+                'managed': False,
+                'default_permissions': ['view'],
+                'base_manager_name': 'objects',
+            },
+        ),
+        migrations.CreateModel(
             name='ActiveSyncSession',
             fields=[
                 ('life', models.CharField(max_length=32, primary_key=True, serialize=False, verbose_name='life')),

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks`: the stash against what a project would do without it; stores, relay and idle sockets.
+"""`python -m tests.benchmarks`: the stash against what a project would do without it; stores, processes and sockets.
 
 However slow anything is, it does not fail. Each database runs in a process of its own, in throw-away databases, in
 memory where there is a file system in memory (there the work is compared, not the disk), and in the temporary folder.
@@ -23,18 +23,24 @@ from tests.benchmarks import sockets
 from tests.benchmarks.report import ratios, report
 
 DATABASES = ("sqlite", "postgresql")
-PARTS = ("writes", "lost-writes", "stores", "relay", "idle")
+PARTS = ("writes", "lost-writes", "stores", "processes", "relay", "idle")
 FILLS = {"memory": [0, 10_000, 100_000, 1_000_000], "redis": [0, 10_000, 100_000, 1_000_000], "database": [0, 10_000]}
+MOST_LIVE = {"stores": 1_000_000, "processes": 100_000}
 MEMORY = Path("/dev/shm")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument(
-        "--rounds", type=int, default=60, help="rounds of 25 ms for each rival (default: 60; stores take five)"
+        "--rounds",
+        type=int,
+        default=60,
+        help="rounds of 25 ms for each rival (default: 60; processes take 20, stores five)",
     )
     parser.add_argument("--pairs", type=int, default=100, help="pairs of requests in each case (default: 100)")
-    parser.add_argument("--most-live", type=int, default=1_000_000, help="live sessions in a store (default: 1000000)")
+    parser.add_argument(
+        "--most-live", type=int, help="live sessions in a store (default: 1000000; session processes: 100000)"
+    )
     parser.add_argument("--frames", type=int, default=3000, help="frames that are relayed (default: 3000)")
     parser.add_argument("--sessions", type=int, default=5000, help="idle sessions on a worker (default: 5000)")
     parser.add_argument("--only", choices=PARTS, action="append", help="one of the benchmarks; may be given again")
@@ -53,7 +59,7 @@ def main() -> None:
 
 
 def _measure(options: argparse.Namespace, parts: Sequence[str]) -> dict[str, Any]:
-    results: dict[str, Any] = {"runs": [], "stores": [], "relay": [], "idle": None}
+    results: dict[str, Any] = {"runs": [], "stores": [], "processes": None, "relay": [], "idle": None}
     for database, folder in _places(options) if {"writes", "lost-writes"} & set(parts) else []:
         _say(f"measuring {database} in {folder} …")
         counts = [options.rounds if "writes" in parts else 0, options.pairs if "lost-writes" in parts else 0]
@@ -61,8 +67,12 @@ def _measure(options: argparse.Namespace, parts: Sequence[str]) -> dict[str, Any
         results["runs"].append({**run, "ratios": ratios(run)})
     for store, fills in FILLS.items() if "stores" in parts else ():
         _say(f"measuring the {store} store …")
-        wanted = sorted({min(fill, options.most_live) for fill in fills})
+        wanted = sorted({min(fill, _most_live(options, "stores")) for fill in fills})
         results["stores"] += _process("stores", _folders()[0], "sqlite", store, json.dumps(wanted), str(options.rounds))
+    if "processes" in parts:
+        _say("measuring session processes …")
+        counts = [_most_live(options, "processes"), options.rounds]
+        results["processes"] = _process("processes", _folders()[0], "sqlite", *map(str, counts))
     if "relay" in parts:
         _say("measuring relays …")
         results["relay"] = sockets.relay(options.frames)
@@ -70,6 +80,10 @@ def _measure(options: argparse.Namespace, parts: Sequence[str]) -> dict[str, Any
         _say(f"opening {options.sessions} sessions …")
         results["idle"] = sockets.idle(options.sessions, min(10.0, options.rounds))
     return results
+
+
+def _most_live(options: argparse.Namespace, part: str) -> int:
+    return MOST_LIVE[part] if options.most_live is None else int(options.most_live)
 
 
 def _say(text: str) -> None:

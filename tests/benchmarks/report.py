@@ -23,6 +23,8 @@ def report(results: dict[str, Any]) -> str:
         lines += ["", *_run(run)]
     if results["stores"]:
         lines += ["", *_stores(results["stores"])]
+    if results["processes"]:
+        lines += ["", *_processes(results["processes"])]
     for each in results["relay"]:
         lines += ["", *_relay(each)]
     if results["idle"]:
@@ -82,6 +84,42 @@ def _stores(found: Iterable[dict[str, Any]]) -> list[str]:
         "bytes here",
     )
     return _table(heading, rows)
+
+
+def _processes(found: dict[str, Any]) -> list[str]:
+    heading = ("session processes in memory", "per second", "BEAM", "÷ BEAM")
+    rows = [_beside_beam(each["name"], each) for each in found["memory"]]
+    for fill in found["fills"]:
+        rows += [_beside_beam(f"{each['name']} at {fill['live']:,} live", each) for each in fill["rows"]]
+    lines = _table(heading, rows)
+    weighed = [fill for fill in found["fills"] if fill["bytes"] is not None]
+    if weighed:
+        each = weighed[-1]
+        lines.append(
+            f"a session takes {each['bytes']:,.0f} bytes at {each['live']:,} live (BEAM: {each['beam_bytes']:,}), "
+            f"{each['bytes'] / each['beam_bytes']:.2f} times as many"
+        )
+    rivals = ("one counter in memory", "per second", "÷ pykka's")
+    against = ("one session on Redis", "per second", "÷ bare")
+    if found["pykka"]:
+        lines += ["", *_table(rivals, [_beside_first(each) for each in found["pykka"]])]
+    if found["redis"]:
+        lines += ["", *_table(against, [_beside_first(each) for each in found["redis"]["race"]])]
+        trips = found["redis"]["trips"]
+        lines.append(
+            f"round trips for a dispatch: {trips['alone']:.2f} where this worker applied the last one (aim: 1), "
+            f"{trips['by turns']:.2f} where another did (aim: 2)"
+        )
+    return lines
+
+
+def _beside_beam(name: str, row: dict[str, Any]) -> tuple[str, ...]:
+    beside = ("", "") if row["beam"] is None else (f"{row['beam']:,}", f"{row['ratio']:.2f}")
+    return name, f"{row['per_second']:,.0f}", *beside
+
+
+def _beside_first(timing: dict[str, Any]) -> tuple[str, ...]:
+    return timing["name"], f"{timing['per_second']:,.0f}", f"{timing['ratio']:.2f}"
 
 
 def _relay(found: dict[str, Any]) -> list[str]:

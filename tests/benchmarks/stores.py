@@ -52,15 +52,15 @@ def _made(store: str) -> Iterator[Any]:
         yield made
     finally:
         if store == "redis":
-            _forget(params)
+            forget(params)
         made.close()
 
 
 def _measure(store: Any, fill: int, rounds: int) -> dict[str, Any]:
     """Operations a second, medians of the rounds; bytes that a live session takes in this process."""
-    before, live = _resident(), store.count(FILLED)
+    before, live = resident(), store.count(FILLED)
     asyncio.run(_fill(store, fill - live))
-    taken = (_resident() - before) / (fill - live) if fill > live else None
+    taken = (resident() - before) / (fill - live) if fill > live else None
     batch = _batch(store) if rounds > 1 else 10
     rates: dict[str, list[float]] = {"create": [], "get": [], "claim": [], "delete": []}
     for _round in range(rounds):
@@ -116,11 +116,11 @@ def _time(work: Callable[[], Any], count: int) -> float:
     return (time.perf_counter() - started) / count
 
 
-def _resident() -> int:
+def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _forget(params: dict[str, Any]) -> None:
+def forget(params: dict[str, Any]) -> None:
     import redis
 
     with redis.Redis.from_url(params["LOCATION"]) as client:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from tests.benchmarks.rivals import Operation
+if TYPE_CHECKING:
+    from tests.benchmarks.rivals import Operation
 
 ROUND = 0.025  # seconds that one rival gets in one round
 

@@ -18,7 +18,7 @@ from django.urls import reverse
 
 from syncsessions import codes
 from syncsessions.exceptions import NotFound
-from syncsessions.pairing import SyncSession, overview, sync_sessions
+from syncsessions.pairing import SyncSession, overview, staff, sync_sessions
 from syncsessions.pairing.models import ActiveSyncSession
 from tests.staff import END, GONE, SEE_CODE, VIEW, client_of, member, pairing_store, put, sync_url  # noqa: F401
 
@@ -240,6 +240,13 @@ def test_what_has_ended_meanwhile_is_said_and_its_code_is_not_ended_anew() -> No
     assert said(choose(client)) == ["No sync session was selected."]
     assert said(choose(client, first, query="?p=7")) == ["1 sync session had ended already."]
     assert lives(newer)
+
+
+def test_of_two_who_end_one_at_once_one_has_ended_it(monkeypatch: Any) -> None:
+    boss, session = member(VIEW, END), open_one()
+    monkeypatch.setattr(sync_sessions, "get", lambda code, life: session)  # both have looked before either acts
+    assert [staff.end(session, boss.pk) for _time in range(2)] == [True, False]
+    assert LogEntry.objects.count() == 1
 
 
 def test_ending_asks_for_the_token_of_csrf() -> None:

@@ -58,3 +58,27 @@ def test_stores_relays_and_idle_sessions(tmp_path: Path) -> None:
     assert all(rate > 0 for each in results["stores"] for rate in each["rates"].values())
     assert "a relay until it is acknowledged takes" in done.stdout
     assert "60 idle sessions open on one daphne worker" in done.stdout
+
+
+def test_session_processes(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    command = [sys.executable, "-m", "tests.benchmarks", "--only", "processes"]
+    done = subprocess.run(
+        [*command, "--rounds", "1", "--most-live", "20", "--json", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(file.read_text())["processes"]
+    assert [fill["live"] for fill in found["fills"]] == [0, 20]
+    rows = found["memory"] + [row for fill in found["fills"] for row in fill["rows"]] + found["pykka"]
+    assert all(row["per_second"] > 0 for row in rows)
+    assert {"dispatch", "touch", "sweep of 20 expired", "deliveries to 1 subscriber"} <= {row["name"] for row in rows}
+    assert all(row["ratio"] == row["per_second"] / row["beam"] for row in found["memory"] if row["beam"])
+    assert "session processes in memory" in done.stdout
+    if found["redis"] is not None:
+        assert found["redis"]["trips"] == {"alone": 1, "by turns": 2}
+        assert "one session on Redis" in done.stdout

@@ -12,6 +12,7 @@ from django.urls import include, path
 from django.views.generic import FormView
 
 from syncsessions.stash import RECONNECT, SESSION, StashViewMixin, ViewStash
+from tests.site.shop import Shop
 
 
 class ReviewStash(ViewStash):
@@ -62,6 +63,21 @@ def pairing(request: HttpRequest) -> HttpResponse:
     return render(request, "site/pairing.html")
 
 
+def shop(request: HttpRequest) -> HttpResponse:
+    request.session_id  # noqa: B018 - reading it makes the session
+    return render(request, "site/shop.html")
+
+
+def shop_view(request: HttpRequest, what: str) -> HttpResponse:
+    """What the server's own code does to the session of whoever asks."""
+    session = Shop.get(request.session_id)
+    if what == "terminate":
+        session.terminate()
+    else:
+        session.dispatch("cart.add_item", {"name": what, "price": 1})
+    return HttpResponse("done")
+
+
 def enter(request: HttpRequest, name: str) -> HttpResponse:
     user, _made = get_user_model().objects.get_or_create(username=name)
     login(request, user, backend="django.contrib.auth.backends.ModelBackend")
@@ -82,6 +98,8 @@ urlpatterns = [
     path("review/", ReviewPage.as_view()),
     path("profile/", profile),
     path("pairing/", pairing),
+    path("shop/", shop),
+    path("shop/<str:what>/", shop_view),
     path("done/", done),
     path("bare/", bare),
     path("in/<str:name>/", enter),

@@ -1,5 +1,5 @@
 // The page's side of syncsessions: `<form data-syncsessions-stash="view">` keeps itself, `stash.view(name)` is for scripts,
-// `pairing.open()` and `pairing.join(code)` bring two pages together.
+// `pairing.open()` and `pairing.join(code)` bring two pages together, `process.connect(name)` is a session process's socket.
 
 const MOUNTS_ID = "syncsessions-mounts";
 const TAB_KEY = "syncsessions.tab";
@@ -16,6 +16,7 @@ const WINDOW = 16; // relays under way, as the server has it
 const PACE = 17; // ms that a frame takes in the long run
 const BURST = 80; // frames at once; with a window that the line held up, this is what the server lets pass
 const ACKNOWLEDGE_AFTER = 20; // ms in which one acknowledgement takes along others
+const SUBSCRIBE_AGAIN = 5; // seconds after which a subscription is tried again that the server had no room for
 
 const mounts = JSON.parse(document.getElementById(MOUNTS_ID)?.textContent ?? "{}");
 const navigation = performance.getEntriesByType("navigation")[0];
@@ -107,7 +108,7 @@ class Socket {
   }
 
   open() {
-    if (!mounts.sockets || this.state === "open" || this.state === "opening") return;
+    if (!mounts.sockets || this.ended || this.state === "open" || this.state === "opening") return;
     clearTimeout(this.#retry);
     this.#become("opening");
     const address = new URL(`${mounts.sockets}${this.path}`, location.href);
@@ -137,6 +138,12 @@ class Socket {
   }
 
   close() { this.#gone(this.#socket, 1000, false); }
+
+  /** Close, and do not come back when the browser is online again. */
+  end() {
+    this.ended = true;
+    this.close();
+  }
 
   request(frame) {
     return this.state === "open" ? this.#request(frame) : Promise.reject(new Failure("no socket"));
@@ -803,6 +810,7 @@ class Session extends EventTarget {
   #window = WINDOW;
   #relayed = 0;
   #free = 0; // the time at which no frame sent so far counts any more
+  #pace = PACE;
   #pumping = 0;
   #incoming = []; // relays that the page has not seen
   #onrelay = null;
@@ -890,7 +898,7 @@ class Session extends EventTarget {
   #put(frame) {
     if (this.#end) return frame.reject(this.#over());
     if (this.#acknowledging) this.#acknowledge();
-    this.#free = Math.max(this.#free, performance.now()) + PACE;
+    this.#free = Math.max(this.#free, performance.now()) + this.#pace;
     this.#way.set(frame.ref, frame);
     this.#socket.put(frame.text);
   }
@@ -900,9 +908,9 @@ class Session extends EventTarget {
     clearTimeout(this.#pumping);
     while (this.#queue.length && this.status === "connected") {
       const underWay = this.#underWay;
-      // What was sent after a refused one is refused or relayed before that goes again: nothing else overtakes it.
+      // The server takes nothing sent after a refused one before that comes again: first it has answered all of it.
       if (underWay.length >= this.#window || underWay.at(-1)?.number > this.#queue[0].number) return;
-      const wait = this.#free - performance.now() - BURST * PACE;
+      const wait = this.#free - performance.now() - BURST * this.#pace;
       if (wait > 0) {
         this.#pumping = setTimeout(() => this.#pump(), wait);
         return;
@@ -951,10 +959,10 @@ class Session extends EventTarget {
   #refused(error, asked) {
     this.#way.delete(asked?.ref);
     if (asked?.isRelay && ["window_full", "rate_limited"].includes(error.code)) {
-      if (error.code === "window_full") this.#window = Math.max(this.#underWay.length, 1);
-      else this.#free = Math.max(this.#free, performance.now() + error.retry_after * 1000 + BURST * PACE);
       this.#queue.push(asked);
       this.#queue.sort((a, b) => a.number - b.number);
+      if (error.code === "window_full") this.#window = Math.max(this.#underWay.length, 1);
+      else if (this.#queue[0] === asked) this.#slowDown(error.retry_after * 1000); // who is behind it goes when it has gone
       return this.#pump();
     }
     // What is too large is not read, and so is answered without its ref.
@@ -965,6 +973,12 @@ class Session extends EventTarget {
     }
     this.#tell("error", Failure.of(error));
     this.#pump();
+  }
+
+  /** Nothing for so many ms; from then on half as fast, but not slower than one frame in that time. */
+  #slowDown(ms) {
+    this.#pace = Math.max(this.#pace, Math.min(2 * this.#pace, ms));
+    this.#free = Math.max(this.#free, performance.now() + ms + BURST * this.#pace);
   }
 
   async #deliver() {
@@ -1037,4 +1051,133 @@ export const pairing = {
   codeFromFragment,
 };
 
-window.syncsessions = { ...window.syncsessions, stash, pairing };
+// Session processes: what the server shows of this browser's one, and what the page dispatches to it.
+
+const connected = new Set();
+addEventListener("pagehide", () => connected.forEach((socket) => socket.close()));
+addEventListener("pageshow", ({ persisted }) => persisted && connected.forEach((socket) => socket.open()));
+
+/** The socket of a session process. Events: "state" ({values, revision}), "stopped" ({reason}), "error" (what was refused). */
+class ProcessSocket extends EventTarget {
+  #socket;
+  #subscriptions = new Set();
+  #refs = 0;
+  #queue = []; // dispatches that wait for the socket
+  #way = new Map(); // ref -> what was sent and is not answered
+
+  constructor(name) {
+    super();
+    this.#socket = new Socket({
+      path: `process/${encodeURIComponent(name)}/`,
+      opened: () => this.#begin(),
+      heard: (frame) => this.#hear(frame),
+      changed: (state) => this.#lost(state),
+    });
+    connected.add(this.#socket);
+    this.#socket.open();
+  }
+
+  /** Call back with {values, revision} of these selectors: now, and whenever one of them has changed. Returns a function that ends it. */
+  subscribe(selectors, callback) {
+    const subscription = { selectors: [...selectors], callback, ready: false };
+    this.#subscriptions.add(subscription);
+    if (this.#socket.state === "open") this.#ask(subscription);
+    return () => { this.#subscriptions.delete(subscription); };
+  }
+
+  /** Dispatch an action with this payload, as it is now: resolves with the revision after it. It is never sent twice. */
+  dispatch(action, payload = null) {
+    const asked = this.#frame({ type: "dispatch", action, payload });
+    this.#queue.push(asked);
+    if (this.#socket.state === "open") this.#flush();
+    else if (!mounts.sockets || this.#socket.ended) this.#reject(this.#queue.splice(0), this.#socket.ended ? "closed" : "unreachable");
+    else if (!this.#socket.settling) this.#socket.open();
+    return asked.promise;
+  }
+
+  /** Hear and send no more; the session lives on. */
+  close() {
+    connected.delete(this.#socket);
+    this.#subscriptions.clear();
+    this.#socket.end();
+  }
+
+  #frame(frame) {
+    const ref = `frame-${++this.#refs}`;
+    return { ref, text: JSON.stringify({ ...frame, ref }), ...deferred() };
+  }
+
+  #put(asked) {
+    this.#way.set(asked.ref, asked);
+    this.#socket.put(asked.text);
+  }
+
+  #flush() { this.#queue.splice(0).forEach((asked) => this.#put(asked)); }
+
+  #ask(subscription) {
+    if (this.#socket.state !== "open" || !this.#subscriptions.has(subscription)) return;
+    const { selectors } = subscription;
+    this.#put({ ...this.#frame({ type: "subscribe", selectors }), subscription });
+  }
+
+  #begin() {
+    this.#subscriptions.forEach((subscription) => this.#ask(subscription));
+    this.#flush();
+  }
+
+  #hear(frame) {
+    const asked = this.#way.get(frame.ref);
+    this.#way.delete(frame.ref);
+    if (frame.type === "error") return this.#refused(frame, asked);
+    if (frame.type === "dispatched") asked?.resolve(frame.revision);
+    else if (frame.type === "stopped") this.#tell("stopped", { reason: frame.reason });
+    else if (frame.type === "state") {
+      if (asked) asked.subscription.ready = true;
+      this.#show(frame);
+    }
+  }
+
+  #show({ values, revision }) {
+    for (const subscription of this.#subscriptions) {
+      const names = subscription.selectors.filter((name) => Object.hasOwn(values, name));
+      const seen = Object.fromEntries(names.map((name) => [name, values[name]]));
+      if (!subscription.ready || same(seen, subscription.seen)) continue;
+      subscription.seen = seen;
+      try { subscription.callback?.({ values: seen, revision }); } catch (error) { reportError(error); }
+    }
+    this.#tell("state", { values, revision });
+  }
+
+  #refused(error, asked) {
+    // What is too large is not read, and so is answered without its ref.
+    const tooLarge = [...this.#way.values()].filter(({ text }) => new Blob([text]).size > error.limit);
+    for (const { ref, reject, subscription } of asked ? [asked] : tooLarge) {
+      this.#way.delete(ref);
+      reject(Failure.of(error));
+      if (!subscription) continue;
+      if (["rate_limited", "session_limit_reached", "store_unavailable"].includes(error.code)) {
+        setTimeout(() => this.#ask(subscription), (error.retry_after ?? SUBSCRIBE_AGAIN) * 1000);
+      } else this.#subscriptions.delete(subscription);
+    }
+    this.#tell("error", Failure.of(error));
+  }
+
+  #lost(state) {
+    if (state === "open" || state === "opening") return;
+    this.#reject([...this.#way.values()], "connection_lost"); // whether it was done, nobody knows
+    this.#way.clear();
+    if (this.#socket.settling) return;
+    this.#reject(this.#queue.splice(0), this.#socket.ended ? "closed" : state === "refused" ? "no_session" : "unreachable");
+  }
+
+  #reject(all, code) {
+    for (const { reject } of all) reject(Failure.of({ code, message: `The session process was not reached: ${code}` }));
+  }
+
+  #tell(type, detail) { this.dispatchEvent(new CustomEvent(type, { detail })); }
+}
+
+/** `connect(name)` gives the socket at `ws/process/<name>/`, which comes back by itself. */
+export const process = { connect: (name) => new ProcessSocket(name) };
+
+window.syncsessions = { ...window.syncsessions, stash, pairing, process };

@@ -1,0 +1,97 @@
+"""What a session is at one revision, and how it lies in a store's record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from django.utils.translation import gettext as _
+
+from syncsessions.exceptions import InvalidValue
+from syncsessions.json_values import JSON
+from syncsessions.processes.frozen import FrozenDict, frozen_dict, merged
+from syncsessions.processes.table import Table
+
+
+class Pending(NamedTuple):
+    """A debounced action that waits for its time, which is the store's."""
+
+    due: float
+    type: str
+    payload: JSON
+
+
+class Rest(NamedTuple):
+    """What seldom changes from message to message."""
+
+    vsn: int
+    start: FrozenDict
+    """What `init` returned."""
+    throttled: Mapping[str, float] = {}
+    """By handler's key, until when (the store's time) it is dropped."""
+    pending: Mapping[str, Pending] = {}
+    """By handler's key, what its debounce holds back."""
+
+
+Document = tuple[FrozenDict, int, Rest]
+"""State, revision, the rest. A plain tuple: one is made for every message."""
+
+
+def opened(table: Table, vsn: int, start: FrozenDict, state: FrozenDict | None = None) -> Document:
+    """A session at its start; with `state`, one that goes on from there."""
+    return state if state is not None else started(table, start), 0, Rest(vsn, start)
+
+
+def started(table: Table, start: FrozenDict) -> FrozenDict:
+    """The state that a session of this `init` starts with."""
+    for name in start:
+        if name in table.slices:
+            raise InvalidValue(_("“%(key)s” is a reducer's slice: `init` cannot set it.") % {"key": name}, key=name)
+    return merged(start, table.slices)
+
+
+def data_of(document: Document) -> dict[str, JSON]:
+    """The document as a record's data. The values are its own, not copies."""
+    state, revision, rest = document
+    data: dict[str, JSON] = {"state": state, "revision": revision, "vsn": rest.vsn, "start": rest.start}
+    if rest.throttled:
+        data["throttled"] = dict(rest.throttled)
+    if rest.pending:
+        data["pending"] = {key: list(pending) for key, pending in rest.pending.items()}
+    return data
+
+
+def of_data(data: Mapping[str, Any]) -> Document:
+    """The document of a record's data."""
+    rest = Rest(
+        data["vsn"],
+        frozen_dict(data["start"], "start"),
+        data.get("throttled", {}),
+        {key: Pending(*pending) for key, pending in data.get("pending", {}).items()},
+    )
+    return frozen_dict(data["state"], "state"), data["revision"], rest
+
+
+def snapshot_of(path: str, document: Document) -> FrozenDict:
+    """What `restore` takes."""
+    state, _revision, rest = document
+    return frozen_dict({"process": path, "vsn": rest.vsn, "state": state, "start": rest.start}, "snapshot")
+
+
+class Snapshot(NamedTuple):
+    vsn: int
+    state: FrozenDict
+    start: FrozenDict
+
+
+def of_snapshot(snapshot: object) -> Snapshot:
+    """Raises `InvalidValue` for what is no snapshot."""
+    problem = InvalidValue(_("This is no snapshot of a session."), key="snapshot")
+    if not isinstance(snapshot, Mapping):
+        raise problem
+    vsn, state, start = snapshot.get("vsn"), snapshot.get("state"), snapshot.get("start")
+    if type(vsn) is not int or not isinstance(state, dict) or not isinstance(start, dict):
+        raise problem
+    if not isinstance(snapshot.get("process"), str):
+        raise problem
+    return Snapshot(vsn, frozen_dict(state, "state"), frozen_dict(start, "start"))

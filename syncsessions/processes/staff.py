@@ -1,0 +1,105 @@
+"""What the staff may do with running sessions: see them, touch them, terminate them; each a permission of its own."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, NamedTuple
+
+from django.utils.translation import gettext as _
+
+from syncsessions import conf, staff
+from syncsessions.exceptions import AlreadyExists, Conflict, NotFound, StoreUnavailable, SyncSessionsError
+from syncsessions.processes.frozen import frozen_dict
+from syncsessions.processes.models import ActiveProcess
+from syncsessions.processes.names import ENDINGS, NAMESPACE, split
+from syncsessions.processes.overview import Place, model_of
+from syncsessions.processes.process import ALIAS
+from syncsessions.processes.running import Steps, run
+from syncsessions.processes.session import TERMINATED, Session
+from syncsessions.processes.stored import REMEMBERED
+from syncsessions.processes.sweeping import _class_of, tell_of_stop
+from syncsessions.stores import stores
+from syncsessions.stores.operations import Create, Delete, Get, Touch
+from syncsessions.stores.record import Record
+
+
+class Rights(NamedTuple):
+    view: bool = False
+    touch: bool = False
+    terminate: bool = False
+
+
+def rights(user_pk: str | None) -> Rights:
+    """What a user may do now; active members of the staff only may do anything. Call it from a thread."""
+    return Rights(*staff.held(user_pk, ActiveProcess, Rights._fields))
+
+
+def touch(place: Place, user_pk: Any) -> bool:
+    """Have a session live for another `ttl` seconds from now, in a user's name.
+
+    False where it had ended. Raises `StoreUnavailable`.
+    """
+    done = run(stores[ALIAS], _touch(place))
+    if done:
+        staff.note(user_pk, model_of(place), _("Touched."), gone=False)
+    return done
+
+
+def terminate(place: Place, user_pk: Any) -> bool:
+    """Terminate a session in a user's name, and write that into the admin's log.
+
+    False where it had ended already. Raises `StoreUnavailable`.
+    """
+    done = run(stores[ALIAS], _terminate(place))
+    if done:
+        staff.note(user_pk, model_of(place), _("Terminated."), gone=True)
+    return done
+
+
+def _touch(place: Place) -> Steps[bool]:
+    process = _class_of(split(place.record_id)[0])
+    ttl = float(conf.current().PROCESS_TTL) if process is None else process.lifetime()
+    try:
+        yield Touch(NAMESPACE, place.record_id, ttl, place.life)
+    except (NotFound, Conflict):
+        return False
+    return True
+
+
+def _terminate(place: Place) -> Steps[bool]:
+    try:
+        record: Record = yield Get(NAMESPACE, place.record_id)
+        if record.life != place.life:
+            return False
+        session = _session_of(record)
+        if session is not None:
+            yield from session._terminate()
+            return True
+    except NotFound:
+        return False
+    return (yield from _remove(place))
+
+
+def _session_of(record: Record) -> Session | None:
+    """None where this worker does not know the class, or cannot make its state one of the class's present version."""
+    path, session_id = split(record.id)
+    process = _class_of(path)
+    if process is None:
+        return None
+    try:
+        return process._of_record(session_id, record)
+    except StoreUnavailable:
+        raise
+    except SyncSessionsError:
+        return None
+
+
+def _remove(place: Place) -> Steps[bool]:
+    """Terminate a session whose class cannot be asked."""
+    with contextlib.suppress(AlreadyExists):
+        yield Create(ENDINGS, place.life, place.life, {}, "{}", REMEMBERED, None, None)
+    if not (yield Delete(NAMESPACE, place.record_id, place.life)):
+        return False
+    session_id = split(place.record_id)[1]
+    tell_of_stop(None, session_id, (place.record_id, place.life), frozen_dict({}, "state"), TERMINATED)
+    return True

@@ -1,0 +1,102 @@
+"""Expiry: whoever is there removes sessions past their deadline, and each end is told once."""
+
+from __future__ import annotations
+
+import random
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from django.utils.module_loading import import_string
+
+from syncsessions.doorbell import ring
+from syncsessions.exceptions import SyncSessionsError
+from syncsessions.processes import telling
+from syncsessions.processes.document import of_data
+from syncsessions.processes.frozen import FrozenDict
+from syncsessions.processes.names import ENDINGS, NAMESPACE, group_of, split
+from syncsessions.processes.running import Steps
+from syncsessions.signals import emit, expiry_failed, processes_expired
+from syncsessions.stores.operations import Expire
+from syncsessions.stores.record import Record
+
+if TYPE_CHECKING:
+    from syncsessions.processes.process import SessionProcess
+
+EXPIRED = "expired"
+BATCH = 200
+SWEPT_EVERY = 100  # starts
+FEW = 20  # records that somebody else's start may be held up for
+
+
+def now_and_then() -> Steps[None]:
+    """At every so many starts, sweep a few: nobody is held up for many."""
+    if random.randrange(SWEPT_EVERY):  # noqa: S311 - any start will do
+        return
+    try:
+        yield from sweep(FEW)
+    except SyncSessionsError as error:
+        telling.logger.warning("Expired sessions were not swept: %s", error)
+
+
+def sweep(most: int | None = None) -> Steps[int]:
+    """Remove what is past its deadline, at most so many; how many sessions that were."""
+    began = perf_counter()
+    count = 0
+    try:
+        while most is None or count < most:
+            batch = BATCH if most is None else min(BATCH, most - count)
+            records: list[Record] = yield Expire(NAMESPACE, batch)
+            for record in records:
+                _tell(record)
+            count += len(records)
+            if len(records) < batch:
+                break
+        yield Expire(ENDINGS, BATCH)
+    except SyncSessionsError as error:
+        if expiry_failed.receivers:
+            emit(expiry_failed, None, error=error)
+        raise
+    if count and processes_expired.receivers:
+        emit(processes_expired, None, count=count, duration=perf_counter() - began)
+    return count
+
+
+def _tell(record: Record) -> None:
+    path, session_id = split(record.id)
+    process = _class_of(path)
+    try:
+        state = of_data(record.data)[0]
+    except Exception as error:  # a record that is not ours
+        telling.logger.error("An expired record could not be read", exc_info=error)
+        return
+    tell_of_stop(process, session_id, (record.id, record.life), state, EXPIRED)
+
+
+def tell_of_stop(
+    process: type[SessionProcess] | None, session_id: str, key: tuple[str, str], state: FrozenDict, reason: str
+) -> None:
+    """`on_stop`, the signal, who listens here, and who listens elsewhere."""
+    from syncsessions.processes.process import SessionProcess
+
+    if process is not None:
+        try:
+            process(session_id).on_stop(session_id, state, reason)
+        except Exception as error:
+            telling.harmless(process, session_id, "on_stop", error)
+    held = SessionProcess.local.get(key)
+    if held is not None:
+        held.stopped(reason)
+    telling.stopped(process, session_id, reason)
+    ring(group_of(*key), {"type": "process.changed", "stopped": reason})
+
+
+def _class_of(path: str) -> type[SessionProcess] | None:
+    from syncsessions.processes.process import SessionProcess, class_of
+
+    found = class_of(path)
+    if found is None and "." in path:
+        try:
+            found = import_string(path)
+        except ImportError:
+            return None
+    return found if isinstance(found, type) and issubclass(found, SessionProcess) else None
