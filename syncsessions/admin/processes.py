@@ -108,6 +108,7 @@ class ActiveProcessAdmin(LiveAdmin):
         context = {
             **self.page_context(request, str(capfirst(str(overview.model_of(place)))), "admin-process.js"),
             **self._rights(request),
+            "list_url": self.url("changelist"),
             "shown": frame and _in_words(frame),
             "unavailable": frame is None,
             "config": {
@@ -126,7 +127,7 @@ class ActiveProcessAdmin(LiveAdmin):
         try:
             return JsonResponse(_detail(_place(key)))
         except SessionNotFound:
-            return JsonResponse({"type": "process.gone", "key": key}, status=404)
+            return JsonResponse({"type": "process.gone", "key": key})
         except StoreUnavailable as error:
             return JsonResponse(error_frame(error), status=503)
 
@@ -171,9 +172,7 @@ class ActiveProcessAdmin(LiveAdmin):
     def _ask(self, request: HttpRequest, places: Sequence[Place], back: str) -> HttpResponseBase:
         title = ngettext("Terminate %(count)d process?", "Terminate %(count)d processes?", len(places))
         lines = [overview.model_of(place).name for place in places[:LISTED]]
-        plan = Plan(
-            title % {"count": len(places)}, process_texts()["warning"], lines, len(places), _("Yes, terminate")
-        )
+        plan = Plan(title % {"count": len(places)}, process_texts()["warning"], lines, len(places), _("Yes, terminate"))
         return self.ask(request, plan, TERMINATE, [place.key for place in places], self._list_url(request), back)
 
     def _look_at_rights(self, request: HttpRequest) -> None:

@@ -170,7 +170,7 @@ class LiveSession(Session):
         if not (yield Delete(NAMESPACE, self._entry.id, self._entry.life)):
             self._terminated = False
             raise self._gone()
-        self.process.has_stopped(self.id, self.key, self._entry.content, TERMINATED)
+        yield from self.process.has_stopped(self.id, self.key, self._entry.content, TERMINATED)
 
     def _entries(self, limit: int | None) -> Steps[Sequence[Mapping[str, Any]]]:
         return list(islice(reversed(list(self._entry.log or ())), limit))

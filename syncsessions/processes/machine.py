@@ -78,7 +78,7 @@ class Machine:
                 new = handler.method(reducers[handler.owner], old, payload)
                 if new is not old:
                     changes[name] = frozen(new, name)
-        except SyncSessionsError:
+        except InvalidValue:
             raise
         except Exception as error:
             raise self._failure(CastFailed, handler.key, error) from error
@@ -145,7 +145,7 @@ class Machine:
         state, revision, rest = document
         try:
             reply = message.method(self._process, state, *args)
-        except SyncSessionsError:
+        except InvalidValue:
             raise
         except Exception as error:
             raise self._failure(CallFailed, name, error) from error
@@ -162,7 +162,7 @@ class Machine:
         """Raises `CastFailed`, and `InvalidValue` for a state that is no JSON."""
         try:
             after = message.method(self._process, state, *args)
-        except SyncSessionsError:
+        except InvalidValue:
             raise
         except Exception as error:
             raise self._failure(CastFailed, name, error) from error

@@ -278,9 +278,10 @@ class SessionProcess:
         return True
 
     @classmethod
-    def has_stopped(cls, session_id: str, key: tuple[str, str], document: Document, reason: str) -> None:
+    def has_stopped(cls, session_id: str, key: tuple[str, str], document: Document, reason: str) -> Steps[None]:
         """Tell of the end of a session, which this process has brought about or was the one to find."""
-        sweeping.tell_of_stop(cls, session_id, key, document[0], reason)
+        yield from sweeping.on_stop(cls, session_id, document[0], reason)
+        sweeping.tell_of_stop(cls, session_id, key, reason)
 
     @classmethod
     def _failed(cls, what: str, error: Exception) -> CallFailed:

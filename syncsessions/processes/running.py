@@ -9,6 +9,8 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotDoneError
 from typing import Any, NamedTuple, TypeVar
 
+from asgiref.sync import sync_to_async
+
 from syncsessions.exceptions import CallTimeout, SyncSessionsError
 from syncsessions.stores import BaseStore
 from syncsessions.stores.operations import Operation
@@ -23,7 +25,13 @@ class Blocking(NamedTuple):
     timeout: float
 
 
-Steps = Generator[Operation | Blocking, Any, Result]
+class Aside(NamedTuple):
+    """A function that may block: called in place by sync code, and in a thread by async code."""
+
+    function: Callable[[], Any]
+
+
+Steps = Generator[Operation | Blocking | Aside, Any, Result]
 
 
 def run(store: BaseStore, steps: Steps[Result]) -> Result:
@@ -32,7 +40,12 @@ def run(store: BaseStore, steps: Steps[Result]) -> Result:
         step = next(steps)
         while True:
             try:
-                result = _wait(step) if type(step) is Blocking else store.execute(step)  # type: ignore[arg-type]
+                if isinstance(step, Blocking):
+                    result = _wait(step)
+                elif isinstance(step, Aside):
+                    result = step.function()
+                else:
+                    result = store.execute(step)
             except SyncSessionsError as error:
                 step = steps.throw(error)
             else:
@@ -47,10 +60,12 @@ async def arun(store: BaseStore, steps: Steps[Result]) -> Result:
         step = next(steps)
         while True:
             try:
-                if type(step) is Blocking:
+                if isinstance(step, Blocking):
                     result = await _await(step)
+                elif isinstance(step, Aside):
+                    result = await sync_to_async(step.function)()
                 else:
-                    result = await store.aexecute(step)  # type: ignore[arg-type]
+                    result = await store.aexecute(step)
             except SyncSessionsError as error:
                 step = steps.throw(error)
             else:

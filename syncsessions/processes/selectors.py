@@ -13,6 +13,8 @@ from syncsessions.signals import emit, selector_computed
 Select = Callable[[Any], Any]
 ALL = None
 """In place of keys: whatever changes."""
+_NEVER_EMPTY: Any = object()
+"""A key that nobody reads: the C encoder of `json` writes a dict without any as `{}`, whatever its methods say."""
 
 
 class Selector:
@@ -67,6 +69,7 @@ class Tracked(FrozenDict):
 
     def __init__(self, state: FrozenDict, keys: Iterable[str] = ()) -> None:
         super().__init__({key: state[key] for key in keys if key in state})
+        dict.__setitem__(self, _NEVER_EMPTY, None)
         self.depth = state.depth
         self.state = state
         self.more: set[str] | None = set()
@@ -103,7 +106,16 @@ class Tracked(FrozenDict):
     def __eq__(self, other: object) -> bool:
         return self._whole() == other
 
+    def __ne__(self, other: object) -> bool:
+        return self._whole() != other
+
     __hash__ = None  # type: ignore[assignment]
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._whole())
+
+    def __repr__(self) -> str:
+        return repr(self._whole())
 
     def __or__(self, other: Any) -> Any:
         return self._whole() | other

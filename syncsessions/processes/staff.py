@@ -9,7 +9,6 @@ from django.utils.translation import gettext as _
 
 from syncsessions import conf, staff
 from syncsessions.exceptions import AlreadyExists, Conflict, NotFound, StoreUnavailable, SyncSessionsError
-from syncsessions.processes.frozen import frozen_dict
 from syncsessions.processes.models import ActiveProcess
 from syncsessions.processes.names import ENDINGS, NAMESPACE, split
 from syncsessions.processes.overview import Place, model_of
@@ -101,5 +100,5 @@ def _remove(place: Place) -> Steps[bool]:
     if not (yield Delete(NAMESPACE, place.record_id, place.life)):
         return False
     session_id = split(place.record_id)[1]
-    tell_of_stop(None, session_id, (place.record_id, place.life), frozen_dict({}, "state"), TERMINATED)
+    tell_of_stop(None, session_id, (place.record_id, place.life), TERMINATED)
     return True

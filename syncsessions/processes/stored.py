@@ -145,7 +145,7 @@ class StoredSession(Session):
         if not (yield Delete(NAMESPACE, self._record_id, self._life)):
             # Somebody else was first, or it has expired at this moment: then nobody has terminated it.
             raise self._gone()
-        self.process.has_stopped(self.id, self.key, known.document, TERMINATED)
+        yield from self.process.has_stopped(self.id, self.key, known.document, TERMINATED)
 
     def _entries(self, limit: int | None) -> Steps[Sequence[Mapping[str, Any]]]:
         try:

@@ -14,7 +14,7 @@ from syncsessions.processes import telling
 from syncsessions.processes.document import of_data
 from syncsessions.processes.frozen import FrozenDict
 from syncsessions.processes.names import ENDINGS, NAMESPACE, group_of, split
-from syncsessions.processes.running import Steps
+from syncsessions.processes.running import Aside, Steps
 from syncsessions.signals import emit, expiry_failed, processes_expired
 from syncsessions.stores.operations import Expire
 from syncsessions.stores.record import Record
@@ -47,7 +47,7 @@ def sweep(most: int | None = None) -> Steps[int]:
             batch = BATCH if most is None else min(BATCH, most - count)
             records: list[Record] = yield Expire(NAMESPACE, batch)
             for record in records:
-                _tell(record)
+                yield from _tell(record)
             count += len(records)
             if len(records) < batch:
                 break
@@ -61,7 +61,7 @@ def sweep(most: int | None = None) -> Steps[int]:
     return count
 
 
-def _tell(record: Record) -> None:
+def _tell(record: Record) -> Steps[None]:
     path, session_id = split(record.id)
     process = _class_of(path)
     try:
@@ -69,20 +69,27 @@ def _tell(record: Record) -> None:
     except Exception as error:  # a record that is not ours
         telling.logger.error("An expired record could not be read", exc_info=error)
         return
-    tell_of_stop(process, session_id, (record.id, record.life), state, EXPIRED)
+    if process is not None:
+        yield from on_stop(process, session_id, state, EXPIRED)
+    tell_of_stop(process, session_id, (record.id, record.life), EXPIRED)
 
 
-def tell_of_stop(
-    process: type[SessionProcess] | None, session_id: str, key: tuple[str, str], state: FrozenDict, reason: str
-) -> None:
-    """`on_stop`, the signal, who listens here, and who listens elsewhere."""
+def on_stop(process: type[SessionProcess], session_id: str, state: FrozenDict, reason: str) -> Steps[None]:
+    """The process's own goodbye, which may use the ORM."""
     from syncsessions.processes.process import SessionProcess
 
-    if process is not None:
-        try:
-            process(session_id).on_stop(session_id, state, reason)
-        except Exception as error:
-            telling.harmless(process, session_id, "on_stop", error)
+    if process.on_stop is SessionProcess.on_stop:
+        return
+    try:
+        yield Aside(lambda: process(session_id).on_stop(session_id, state, reason))
+    except Exception as error:
+        telling.harmless(process, session_id, "on_stop", error)
+
+
+def tell_of_stop(process: type[SessionProcess] | None, session_id: str, key: tuple[str, str], reason: str) -> None:
+    """The signal, who listens here, and who listens elsewhere."""
+    from syncsessions.processes.process import SessionProcess
+
     held = SessionProcess.local.get(key)
     if held is not None:
         held.stopped(reason)

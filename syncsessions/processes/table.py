@@ -108,7 +108,10 @@ class Table:
 def _named(
     process: type, reducers: Sequence[type[Reducer]] | Mapping[str, type[Reducer]]
 ) -> Iterable[tuple[str, type[Reducer]]]:
-    pairs = list(reducers.items()) if isinstance(reducers, Mapping) else [(each.name, each) for each in reducers]
+    if isinstance(reducers, Mapping):
+        pairs = list(reducers.items())
+    else:
+        pairs = [(getattr(each, "name", ""), each) for each in reducers]
     for name, reducer in pairs:
         if not (isinstance(reducer, type) and issubclass(reducer, Reducer)):
             raise ImproperlyConfigured(f"{process.__qualname__}: {reducer!r} is no Reducer.")

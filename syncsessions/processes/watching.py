@@ -59,7 +59,7 @@ class Watch:
         self._value: Any = _NOTHING
         self._line: Line | None = None
         self._ear = _Ear()
-        self._end: weakref.finalize[[], Watch] | None = None
+        self._end: weakref.finalize[[Session, _Ear, Line], Watch] | None = None
         self._closed = False
 
     @property

@@ -234,6 +234,34 @@ async def test_a_server_that_comes_back_begins_anew(server: LiveServer, shop: Pa
     await expect(shop.locator("#total")).to_have_text("€ 360")
 
 
+async def test_a_basket_that_is_taken_away_is_followed_by_a_new_one(browser: Browser) -> None:
+    store = {"BACKEND": "syncsessions.stores.database.DatabaseStore"}
+    env = {
+        "DJANGO_SETTINGS_MODULE": "tests.live_settings",
+        "TEST_LIVE_SYNCSESSIONS": json.dumps({"STORES": {"default": store}}),
+    }
+    end = "from project.demo.basket import Basket; from syncsessions import processes as p; "
+    end += "[session.terminate() for session in p.list_sessions(Basket)]"
+    with LiveServer("daphne", env=env) as server:
+        manage(server.database, "shell", "--command", "from project.demo import catalogue; catalogue.fill()")
+        opened = await browser.new_context(base_url=server.url)
+        try:
+            page = await opened.new_page()
+            await page.goto("/shop/")
+            await add(page, "bookplates")
+            await badge_says(page, 1)
+            manage(server.database, "shell", "--command", end, **env)
+            await expect(page.locator("#refusal")).to_contain_text("taken away", timeout=15_000)
+            await expect(page.locator("#badge")).to_be_hidden()
+            await expect(page.locator("#lines .line")).to_have_count(0)
+            await add(page, "bookplates")
+            await badge_says(page, 1)
+            await expect(page.locator("#lines .line")).to_have_count(1)
+            await expect(page.locator("#total")).to_have_text("€ 68")
+        finally:
+            await opened.close()
+
+
 async def test_a_history_that_cannot_be_read_harms_nothing(page: Page) -> None:
     async def fail(route: Route) -> None:
         await route.abort()

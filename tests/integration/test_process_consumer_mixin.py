@@ -18,6 +18,8 @@ from syncsessions.processes import process as process_module
 from syncsessions.stores import stores
 from tests.stores import configuration
 
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.filterwarnings("error")]
+
 PATIENCE = 10  # seconds
 
 

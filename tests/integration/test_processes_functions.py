@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from syncsessions import processes
 from syncsessions.exceptions import (
     AlreadyExists,
     Conflict,
@@ -207,9 +206,3 @@ async def test_a_sweep_that_fails_is_told_of(site: Site, monkeypatch: Any) -> No
     (sent,) = heard
     assert sent["signal"] is expiry_failed
     assert sent["error"].code == "store_unavailable"
-
-
-def test_every_function_has_its_twin(backend: str, form: str) -> None:
-    names = [name for name in processes.__all__ if name.endswith(("_session", "_sessions", "_stats", "broadcast"))]
-    assert {f"a{name}" for name in names if f"a{name}" in names} == {n for n in names if n[1:] in names}
-    assert len(names) == 18

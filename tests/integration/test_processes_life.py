@@ -28,7 +28,7 @@ TWINKLING = 0.02  # seconds
 
 
 class Told(Shop):
-    ttl = 60
+    ttl = 60.0
     history = 0
     stopped: list[tuple[str, Any, str]] = []
 

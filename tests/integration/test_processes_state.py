@@ -205,13 +205,16 @@ async def test_time_travel_is_right_after_truncation(site: Site) -> None:
         await shop.time_travel(1)
 
 
-@pytest.mark.parametrize("number", [0, -1, 3, 1.0, "1", None, True, [1], 10**30])
-async def test_how_far_one_cannot_travel(site: Site, number: Any) -> None:
+NO_NUMBERS: list[Any] = [0, -1, 3, 1.0, "1", None, True, [1], 10**30]
+
+
+async def test_how_far_one_cannot_travel(site: Site) -> None:
     shop = await site.start()
     await shop.dispatch("cart.put", 1)
     await shop.dispatch("cart.put", 2)
-    with pytest.raises(InvalidValue):
-        await shop.time_travel(number)
+    for number in NO_NUMBERS:
+        with pytest.raises(InvalidValue):
+            await shop.time_travel(number)
     assert (await shop.revision(), len(await shop.history())) == (2, 2)
 
 

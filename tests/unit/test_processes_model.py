@@ -20,7 +20,19 @@ from syncsessions.exceptions import (
     SessionNotFound,
     UnknownAction,
 )
-from syncsessions.processes import Reducer, Reply, Session, SessionProcess, action, call, cast, live, sweeping, telling, timers
+from syncsessions.processes import (
+    Reducer,
+    Reply,
+    Session,
+    SessionProcess,
+    action,
+    call,
+    cast,
+    live,
+    sweeping,
+    telling,
+    timers,
+)
 from syncsessions.signals import process_stopped
 from syncsessions.stores.memory import store
 from tests.stores import Clock
@@ -297,7 +309,9 @@ class AnySchedule(RuleBasedStateMachine):
         try:
             for (cls, name), life in self.live().items():
                 self.compare(cls, name, life)
+            self.terminate_several(["a", "b"])
             self.sweep()
+            assert not any(session.key in SessionProcess.local for session in self.gone)
         finally:
             process_stopped.disconnect(self.listen)
             self.override.disable()
@@ -324,9 +338,7 @@ class AnySchedule(RuleBasedStateMachine):
         assert plain(session.state()) == life.state
         assert session.revision() == life.revision
         kept = life.history[::-1] if cls is ShopWithHistory else []
-        assert session.history() == [
-            {key: value for key, value in entry.items() if key != "before"} for entry in kept
-        ]
+        assert session.history() == [{key: value for key, value in entry.items() if key != "before"} for entry in kept]
         for _selector, expected, heard in life.heard:
             assert plain(heard) == expected
 

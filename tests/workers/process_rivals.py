@@ -1,6 +1,6 @@
-"""Workers on session processes. Arguments: settings as JSON, a work's name, a session id, how many workers, how much, and
-how many more of them are to be killed.
+"""Workers on session processes.
 
+Arguments: settings as JSON, a work's name, a session id, how many workers, how much, how many more are to be killed.
 One worker is this very process; more are forked. Prints what each found, as a line of JSON; `keep` prints each number
 that was acknowledged, at once.
 """
@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import django
@@ -25,18 +26,29 @@ MANY = 1_000_000  # numbers that a worker has for itself
 def add(session: Any, number: int, much: int) -> list[int]:
     """The revisions after adding `number` so many times; every other worker awaits the `a` twins."""
     if number % 2:
-        return asyncio.run(_add(session, number, much))
-    return [session.dispatch("numbers.add", number) for _ in range(much)]
+        with asyncio.Runner() as runner:
+            return [
+                _insist(lambda: runner.run(session.adispatch("numbers.add", number)))  # one loop for all
+                for _ in range(much)
+            ]
+    return [_insist(lambda: session.dispatch("numbers.add", number)) for _ in range(much)]
 
 
-async def _add(session: Any, number: int, much: int) -> list[int]:
-    return [await session.adispatch("numbers.add", number) for _ in range(much)]
+def _insist(dispatch: Callable[[], int]) -> int:
+    """On a busy machine others may be faster for as long as a message tries: then it was not applied."""
+    from syncsessions.exceptions import Conflict
+
+    while True:
+        try:
+            return dispatch()
+        except Conflict:
+            print("a dispatch met conflicts for 15 seconds", file=sys.stderr)
 
 
 def keep(session: Any, number: int, much: int) -> None:
     """Send numbers of its own, and say each that was acknowledged."""
     for each in range(number * MANY, number * MANY + much):
-        session.dispatch("numbers.keep", each)
+        _insist(lambda number=each: session.dispatch("numbers.keep", number))  # type: ignore[misc]
         os.write(1, f"{each}\n".encode())
 
 
@@ -65,13 +77,6 @@ def sweep(session: Any, number: int, much: int) -> list[str]:
     while expire_sessions():
         pass
     return told
-
-
-def do(work: str, session_id: str, number: int, much: int) -> Any:
-    from tests.tally import Tally
-
-    session = Tally.get(session_id) if session_id else None
-    return globals()[work](session, number, much)
 
 
 def do(work: str, session_id: str, number: int, much: int) -> None:

@@ -28,7 +28,8 @@ export function bytes(count) {
   for (; count >= 1024 && unit < units.length - 1; unit++) count /= 1024;
   const options = { style: "unit", unit: units[unit], unitDisplay: unit ? "short" : "long" };
   const digits = unit ? { minimumFractionDigits: 1, maximumFractionDigits: 1 } : {};
-  return new Intl.NumberFormat(document.documentElement.lang || undefined, { ...options, ...digits }).format(count);
+  const format = new Intl.NumberFormat(document.documentElement.lang || undefined, { ...options, ...digits });
+  return format.format(count).replace("kB", "KB"); // as Django has it
 }
 
 // What the page says

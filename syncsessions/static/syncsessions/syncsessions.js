@@ -1130,7 +1130,10 @@ class ProcessSocket extends EventTarget {
     this.#way.delete(frame.ref);
     if (frame.type === "error") return this.#refused(frame, asked);
     if (frame.type === "dispatched") asked?.resolve(frame.revision);
-    else if (frame.type === "stopped") this.#tell("stopped", { reason: frame.reason });
+    else if (frame.type === "stopped") {
+      for (const subscription of this.#subscriptions) subscription.seen = undefined; // the next session is another
+      this.#tell("stopped", { reason: frame.reason });
+    }
     else if (frame.type === "state") {
       if (asked) asked.subscription.ready = true;
       this.#show(frame);

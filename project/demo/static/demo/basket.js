@@ -14,7 +14,8 @@ function show(count) {
 function follow() {
   if (basket) return;
   basket = window.syncsessions.process.connect("basket");
-  basket.subscribe(["count"], ({ values }) => { if ("count" in values) show(values.count); });
+  basket.subscribe(["count"]);
+  basket.addEventListener("state", ({ detail: { values } }) => { if ("count" in values) show(values.count); });
   basket.addEventListener("stopped", () => show(0));
 }
 

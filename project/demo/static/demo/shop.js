@@ -227,6 +227,7 @@ basket.subscribe(["basket", "prices"], ({ values, revision: number }) => {
 basket.addEventListener("state", () => lineIs("open", "Connected"));
 basket.addEventListener("stopped", ({ detail: { reason } }) => {
   showBasket({ lines: [], total: 0 });
+  showRevision(0);
   refuse({ message: `Your basket ${reason === "expired" ? "was left alone for too long and is gone" : "was taken away"}. What you add begins a new one.` });
   lookSoon();
 });
