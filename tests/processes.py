@@ -15,6 +15,7 @@ from asgiref.sync import sync_to_async
 from syncsessions import processes
 from syncsessions.processes import Reducer, Reply, Session, SessionProcess, action, background, call, cast
 from syncsessions.processes import process as process_module
+from syncsessions.processes.names import NAMESPACE
 from syncsessions.stores import stores
 
 State = dict[str, Any]
@@ -82,6 +83,10 @@ class Site:
         process_module._sessions.clear()
         found: Form = await self(session.plain.process).get(session.id)
         return found
+
+    async def let_expire(self, session: Form) -> None:
+        """Have its deadline come now."""
+        await self(stores["processes"]).touch(NAMESPACE, session.plain.key[0], 0.001)
 
 
 @pytest.fixture

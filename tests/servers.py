@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-
 # A forked child forgets what `atexit` was told; a server that nothing else held would be stopped by its `__del__`.
 _started: list[Any] = []
 

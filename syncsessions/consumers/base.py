@@ -16,10 +16,10 @@ from channels.layers import get_channel_layer
 
 from syncsessions import doorbell, frames, session_id
 from syncsessions.consumers import identity
-from syncsessions.consumers.line import Line
 from syncsessions.consumers.origin import is_own_origin
 from syncsessions.exceptions import FrameError, RateLimited, SyncSessionsError
 from syncsessions.frames import Frame
+from syncsessions.line import Line
 from syncsessions.signals import doorbell_heard, emit, rate_limited
 
 logger = logging.getLogger("syncsessions.consumers")

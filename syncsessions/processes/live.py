@@ -165,11 +165,9 @@ class LiveSession(Session):
             raise self._gone() from None
 
     def _terminate(self) -> Steps[None]:
-        self._known()
-        self._terminated = True
         if not (yield Delete(NAMESPACE, self._entry.id, self._entry.life)):
-            self._terminated = False
             raise self._gone()
+        self._terminated = True
         yield from self.process.has_stopped(self.id, self.key, self._entry.content, TERMINATED)
 
     def _entries(self, limit: int | None) -> Steps[Sequence[Mapping[str, Any]]]:
@@ -183,11 +181,15 @@ class LiveSession(Session):
     def _until(self, moment: float) -> float:
         return moment - clock()
 
+    def _follow(self) -> None:
+        """Whoever ends it is here."""
+
     def _ring(self, revision: int) -> None:
         """There are none in other processes."""
 
     def _reason(self) -> Steps[str]:
-        return TERMINATED if self._terminated else EXPIRED
+        # What has left before its deadline was terminated a moment ago.
+        return TERMINATED if self._terminated or self._entry.deadline > clock() else EXPIRED
         yield
 
     def _gone(self) -> SessionNotFound:

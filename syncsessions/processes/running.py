@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotDoneError
@@ -31,7 +32,13 @@ class Aside(NamedTuple):
     function: Callable[[], Any]
 
 
-Steps = Generator[Operation | Blocking | Aside, Any, Result]
+class Pause(NamedTuple):
+    """So many seconds of nothing."""
+
+    seconds: float
+
+
+Steps = Generator[Operation | Blocking | Aside | Pause, Any, Result]
 
 
 def run(store: BaseStore, steps: Steps[Result]) -> Result:
@@ -44,6 +51,9 @@ def run(store: BaseStore, steps: Steps[Result]) -> Result:
                     result = _wait(step)
                 elif isinstance(step, Aside):
                     result = step.function()
+                elif isinstance(step, Pause):
+                    time.sleep(step.seconds)
+                    result = None
                 else:
                     result = store.execute(step)
             except SyncSessionsError as error:
@@ -64,6 +74,9 @@ async def arun(store: BaseStore, steps: Steps[Result]) -> Result:
                     result = await _await(step)
                 elif isinstance(step, Aside):
                     result = await sync_to_async(step.function)()
+                elif isinstance(step, Pause):
+                    await asyncio.sleep(step.seconds)
+                    result = None
                 else:
                     result = await store.aexecute(step)
             except SyncSessionsError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -22,7 +23,7 @@ from syncsessions.processes.effects import Effect
 from syncsessions.processes.frozen import FrozenDict, frozen, frozen_args
 from syncsessions.processes.history import checked_count, shown
 from syncsessions.processes.machine import Change, Machine, next_due
-from syncsessions.processes.running import Blocking, Steps, arun, run
+from syncsessions.processes.running import Blocking, Pause, Steps, arun, run
 from syncsessions.processes.subscriptions import Callback, Subscription, Subscriptions
 from syncsessions.processes.watching import Listener, Watch
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from syncsessions.stores import BaseStore
 
 TIMEOUT = 15.0  # seconds that a message may take, conflicts included
+BACKOFF = (0.001, 0.03)  # seconds that rivals for one session wait after the second conflict: first, longest
 EXPIRED, TERMINATED = "expired", "terminated"
 
 
@@ -318,6 +320,7 @@ class Session(ABC):
         ends = time.monotonic() + TIMEOUT if ends is None else ends
         known = None if fresh else self._recent()
         was_recent = known is not None
+        tries = 0
         while True:
             if known is None:
                 known = yield from self._load()
@@ -337,7 +340,10 @@ class Session(ABC):
                 return Applied(change.document, change.reply, self._told(change))
             if time.monotonic() > ends:
                 raise Conflict
-            known, was_recent = self._recent(), False
+            known, was_recent, tries = self._recent(), False, tries + 1
+            if tries > 1:
+                yield Pause(random.uniform(0.0, min(BACKOFF[0] * 2**tries, BACKOFF[1])))  # noqa: S311 - spreads them
+                known = None  # by now there is a newer one
 
     def _current(self) -> Steps[Known]:
         """The document now, with every debounced action that is due."""
@@ -404,7 +410,12 @@ class Session(ABC):
         if self._subscriptions is None:
             self._subscriptions = Subscriptions(self)
         self.process.local[self.key] = self
+        self._follow()
         return self._subscriptions
+
+    @abstractmethod
+    def _follow(self) -> None:
+        """See to it that this process notices the session's end, whoever brings it about."""
 
     def _subscribed(
         self, hub: Subscriptions, known: Known, selector: Callable[[Any], Any] | None, callback: Callback
@@ -415,7 +426,7 @@ class Session(ABC):
     def forget_if_idle(self) -> None:
         """Nobody here listens any more, or nothing here runs: nobody has to find this object."""
         busy = self._watches or self._effects or (self._subscriptions is not None and self._subscriptions.all)
-        if not busy:
+        if not busy and self.process.local.get(self.key) is self:
             self.process.local.pop(self.key, None)
 
     def stopped(self, reason: str) -> None:

@@ -6,11 +6,13 @@ import contextlib
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from syncsessions.doorbell import ring
 from syncsessions.exceptions import AlreadyExists, Conflict, NotFound, SessionNotFound
 from syncsessions.json_values import encode
+from syncsessions.processes import background
 from syncsessions.processes.document import data_of, of_data
 from syncsessions.processes.frozen import merged
 from syncsessions.processes.machine import Change
@@ -60,7 +62,7 @@ def clock_of(store: BaseStore) -> StoreClock:
 class StoredSession(Session):
     """Handles of one life in this process are one object while somebody holds it."""
 
-    __slots__ = ("_clock", "_known", "_life", "_record_id", "_ttl", "store")
+    __slots__ = ("_clock", "_following", "_known", "_life", "_record_id", "_ttl", "store")
 
     def __init__(self, process: type[SessionProcess], session_id: str, store: BaseStore, record: Record) -> None:
         super().__init__(process, session_id)
@@ -70,6 +72,7 @@ class StoredSession(Session):
         self._life = record.life
         self._ttl = process.lifetime()
         self._known: Known | None = self._known_of(record)
+        self._following: Future[None] | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -167,6 +170,23 @@ class StoredSession(Session):
         except NotFound:
             return EXPIRED
         return TERMINATED
+
+    def _follow(self) -> None:
+        if self._following is None or self._following.done():
+            self._following = background.start(self._wait_for_the_end())
+
+    async def _wait_for_the_end(self) -> None:
+        watch = self.watch(lambda state: None)
+        async for _nothing in watch:
+            pass
+        self.stopped(watch.reason or EXPIRED)
+
+    def forget_if_idle(self) -> None:
+        subscribed = self._subscriptions is not None and self._subscriptions.all
+        if self._following is not None and not subscribed:
+            self._following.cancel()
+            self._following = None
+        super().forget_if_idle()
 
     def _ring(self, revision: int) -> None:
         ring(self.group, {"type": "process.changed", "revision": revision})

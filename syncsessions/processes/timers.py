@@ -17,8 +17,10 @@ GRAIN = 0.002  # seconds that a timer waits longer, so that it does not wake too
 
 def set(session: Session, delay: float) -> None:  # noqa: A001 - timers.set
     """Have what is due in so many seconds applied then, unless a timer of this session comes before and sees to it."""
-    at = time.monotonic() + delay
-    if session._timer is not None and session._timer <= at:
+    now = time.monotonic()
+    at = now + delay
+    # One that is past has rung, or was left behind by a fork.
+    if session._timer is not None and now < session._timer <= at:
         return
     session._timer = at
     background.later(delay + GRAIN, lambda: _ring(session, at))

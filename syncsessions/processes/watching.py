@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from channels.layers import get_channel_layer
 
-from syncsessions.consumers.line import Line
 from syncsessions.exceptions import NotFound, StoreUnavailable
+from syncsessions.line import Line
 from syncsessions.processes.history import same
 from syncsessions.processes.running import arun
 from syncsessions.signals import doorbell_heard, emit
@@ -38,12 +38,9 @@ def listen(session: Session, listener: Listener) -> None:
 
 
 def stop_listening(session: Session, listener: Listener) -> None:
-    watches, subscriptions = session._watches, session._subscriptions
-    if watches is not None:
-        watches.pop(listener, None)
-    # Whoever ends the session elsewhere does not tell this process, where nobody would then forget it.
-    if not watches and not (subscriptions and subscriptions.all) and session.process.local.get(session.key) is session:
-        del session.process.local[session.key]
+    if session._watches is not None:
+        session._watches.pop(listener, None)
+    session.forget_if_idle()
 
 
 class Watch:

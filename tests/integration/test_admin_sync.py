@@ -155,7 +155,7 @@ def test_the_page_says_what_each_session_is(pairing_store: None) -> None:  # noq
     assert "No sync session is open." in text_of(client.get(sync_url()))
     one = open_one()
     two = sync_sessions.create("receive", "short", {"name": "</pre><script>alert('ö')</script>"})
-    sync_sessions.claim(two.code, "specific.abcdef!the-peer", {"long": "x" * 5000})
+    sync_sessions.claim(two.code, "specific.abcdef!the-peer", {"long": "x" * 3000})
     text = text_of(client.get(sync_url()))
     assert listed(text) == [two.life, one.life]
     frame = client.get(sync_url("live")).json()

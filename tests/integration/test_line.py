@@ -15,8 +15,8 @@ from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from redis.exceptions import RedisError
 
-from syncsessions.consumers import line as lines
-from syncsessions.consumers.line import Line
+from syncsessions import line as lines
+from syncsessions.line import Line
 from tests.live import free_port
 from tests.servers import redis_url
 from tests.sockets import DEADLINE

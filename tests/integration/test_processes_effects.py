@@ -198,9 +198,10 @@ async def test_wherever_it_is_stopped(site: Site) -> None:
 
 
 async def test_an_effect_of_an_expired_session_is_cancelled(site: Site) -> None:
-    brief = await site.start(cls=type("Brief", (Page,), {"ttl": 0.3}))
-    await brief.run("loader.wait")
+    page = await site.start(cls=Page)
+    await page.run("loader.wait")
     await until(lambda: runs)
+    await site.let_expire(page)
     await until(lambda: runs == ["begun", "cancelled"])
 
 

@@ -298,7 +298,7 @@ async def test_every_message_keeps_a_session_alive(site: Site) -> None:
             longest = max(longest, time.monotonic() - last)
         if longest < ttl / 2:
             assert await gone(idle)
-            assert await site.functions.expire_sessions() == 1
+            assert await site.functions.expire_sessions() >= 1
             assert [await session.call("whoami") for session in busy] == [session.id for session in busy]
             return
     pytest.fail("this machine is too slow")

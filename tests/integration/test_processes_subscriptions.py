@@ -10,7 +10,7 @@ import pytest
 from syncsessions.exceptions import SessionNotFound
 from syncsessions.processes import SessionProcess, create_selector, watching
 from syncsessions.signals import message_failed, subscription_added, subscription_notified, subscription_removed
-from tests.processes import Shop, Site, each_place, hearing, until
+from tests.processes import Site, each_place, hearing, until
 
 pytestmark = each_place
 ITEM = {"price": 3}
@@ -191,8 +191,9 @@ async def test_a_subscription_ends_with_its_session(site: Site) -> None:
 
 
 async def test_an_expired_session_lets_its_subscriptions_go(site: Site) -> None:
-    brief = await site.start(cls=type("Brief", (Shop,), {"ttl": 0.2}))
-    await brief.subscribe(user, lambda value: None)
+    shop = await site.start()
+    await shop.subscribe(user, lambda value: None)
+    await site.let_expire(shop)
     with hearing(subscription_removed) as heard:
         await until(lambda: _expired(site))
     assert len(heard) == 1
@@ -231,8 +232,7 @@ async def test_watch_repairs_what_the_doorbell_loses(site: Site, monkeypatch: An
     assert watching.LOOK_EVERY < 5
     monkeypatch.setattr(watching, "LOOK_EVERY", 0.05)
     settings.CHANNEL_LAYERS = {}
-    process = type("Watched", (Shop,), {"ttl": 1.0}) if end == "expired" else Shop
-    shop = await site.start(cls=process)
+    shop = await site.start()
     values: list[Any] = []
     watch = shop.plain.watch(user)
     task = asyncio.create_task(watched(watch, values))
@@ -243,6 +243,8 @@ async def test_watch_repairs_what_the_doorbell_loses(site: Site, monkeypatch: An
     if end == "terminated":
         SessionProcess.local.clear()
         await elsewhere.terminate()
+    else:
+        await site.let_expire(shop)
     await asyncio.wait_for(task, 10)
     assert watch.reason == end
 

@@ -61,16 +61,20 @@ async def test_a_debounced_action_runs_once_with_the_last_payload(site: Site) ->
     elsewhere = await site.elsewhere(shop)
     await shop.cast("set_user", "ann")
     with hearing(message_handled) as heard:
-        assert await shop.dispatch("cart.search", "f") == 1
-        assert await elsewhere.dispatch("cart.search", "fr") == 1
-        assert await shop.dispatch("search", "fro") == 1
-        await until(lambda: searched(shop))
-    assert await searched(shop) in (["fro"], ["f", "fro"], ["fr", "fro"])  # the others on a machine that is too slow
+        revisions = [await shop.dispatch("cart.search", "f"), await elsewhere.dispatch("cart.search", "fr")]
+        revisions.append(await shop.dispatch("search", "fro"))
+        await until(lambda: _ends_with(shop, "fro"))
+    if await searched(shop) == ["fro"]:  # on a machine that is too slow others may have had their time
+        assert revisions == [1, 1, 1]
     assert await shop.revision() == 1 + len(await searched(shop))
     assert (await shop.history())[0]["payload"] == "fro"
     assert {each["kind"] for each in heard} == {"dispatch"}
     await shop.time_travel(len(await searched(shop)))
     assert await searched(shop) is None
+
+
+async def _ends_with(session: Form, value: Any) -> bool:
+    return bool((await searched(session) or [None])[-1] == value)
 
 
 async def test_a_timer_applies_it_though_nobody_comes(site: Site) -> None:
@@ -97,14 +101,12 @@ async def test_whoever_comes_next_applies_what_is_due(site: Site) -> None:
     sessions = {name: await site.start(name) for name in COMERS}
     for session in sessions.values():
         await session.dispatch("cart.search", "tea")
-        assert await session.dispatch("cart.boom_later") == await session.revision()
     await asyncio.sleep(2 * DEBOUNCE)  # nothing to be waited for: nobody is to come before
-    with hearing(message_handled, message_failed) as heard:
+    with hearing(message_handled) as heard:
         for name, session in sessions.items():
             heard.clear()
             await COMERS[name](await site.elsewhere(session))
-            told = [(each["signal"], each["name"]) for each in heard]
-            assert told[:2] == [(message_handled, "cart.search"), (message_failed, "cart.boom_later")]
+            assert (heard[0]["signal"], heard[0]["name"]) == (message_handled, "cart.search")
             assert await searched(session) == ["tea"]
             extra = 1 if name in ("dispatch", "cast") else 0
             assert await session.revision() == 1 + extra
