@@ -14,7 +14,8 @@ from syncsessions.processes.frozen import frozen, frozen_args
 from syncsessions.processes.machine import Change
 from syncsessions.processes.names import NAMESPACE
 from syncsessions.processes.running import Steps
-from syncsessions.processes.session import EXPIRED, TERMINATED, TIMEOUT, Known, Session
+from syncsessions.processes.session import Session
+from syncsessions.processes.steps import EXPIRED, TERMINATED, TIMEOUT, Known
 from syncsessions.signals import message_failed, message_handled
 from syncsessions.stores.memory.store import clock
 from syncsessions.stores.operations import Delete, Touch
@@ -50,7 +51,7 @@ class LiveSession(Session):
         return self._entry.id, self._entry.life
 
     def dispatch(self, type: str, payload: Any = None) -> int:  # noqa: A002
-        plan = self._simple.get(type)
+        plan = self._simple.get(type) if isinstance(type, str) else None
         if plan is None or message_handled.receivers or message_failed.receivers:
             return super().dispatch(type, payload)
         machine = self._machine or self.machine
@@ -75,7 +76,7 @@ class LiveSession(Session):
         return revision + 1  # type: ignore[no-any-return]
 
     def call(self, name: str, *args: Any, timeout: float = TIMEOUT) -> JSON:
-        message = self._calls.get(name)
+        message = self._calls.get(name) if isinstance(name, str) else None
         if message is None or message.blocking or message_handled.receivers or message_failed.receivers:
             return super().call(name, *args, timeout=timeout)
         plain = frozen_args(args)
@@ -98,7 +99,7 @@ class LiveSession(Session):
         return change.reply
 
     def cast(self, name: str, *args: Any) -> None:
-        message = self._casts.get(name)
+        message = self._casts.get(name) if isinstance(name, str) else None
         if message is None or message.blocking or message_handled.receivers or message_failed.receivers:
             super().cast(name, *args)
             return
@@ -125,7 +126,8 @@ class LiveSession(Session):
         self._has_changed(new, revision + 1)
 
     async def adispatch(self, type: str, payload: Any = None) -> int:  # noqa: A002
-        return self.dispatch(type, payload) if type in self._simple else await super().adispatch(type, payload)
+        simple = isinstance(type, str) and type in self._simple
+        return self.dispatch(type, payload) if simple else await super().adispatch(type, payload)
 
     def _load(self) -> Steps[Known]:
         return self._known()

@@ -180,12 +180,12 @@ class Machine:
         return Change((started(self.table, rest.start), revision + 1, rest), drop=DROP_ALL)
 
     def unknown(self, type_: str) -> UnknownAction:
-        message = _("%(process)s handles no “%(name)s”.") % {"process": self._name, "name": type_[:100]}
+        message = _("%(process)s handles no “%(name)s”.") % {"process": self._name, "name": str(type_)[:100]}
         return UnknownAction(message)
 
     def effects_of(self, type_: str) -> list[Handler]:
         """The effects among an action's handlers. Raises `UnknownAction`, `InvalidValue` where there is none."""
-        plan = self.table.plan(type_)
+        plan = self.table.plan(type_) if isinstance(type_, str) else None
         if plan is None:
             raise self.unknown(type_)
         found = [handler for handler in plan if handler.effect]

@@ -24,6 +24,7 @@ from syncsessions.processes.live import LiveSession, text_of
 from syncsessions.processes.names import NAMESPACE, is_id, record_prefix
 from syncsessions.processes.running import Steps, arun, run
 from syncsessions.processes.session import Session
+from syncsessions.processes.steps import SessionSteps
 from syncsessions.processes.stored import StoredSession, clock_of
 from syncsessions.processes.table import Plan, Table
 from syncsessions.stores import BaseStore, operations, stores
@@ -59,7 +60,7 @@ class SessionProcess:
     """Plans that a message in memory may take without a look at times, history and middleware."""
     needs_clock: ClassVar[bool]
     path: ClassVar[str]
-    local: ClassVar[dict[tuple[str, str], Session]] = {}
+    local: ClassVar[dict[tuple[str, str], SessionSteps]] = {}
     """Sessions of any class that somebody in this process listens to, by record and life."""
     _prefix: ClassVar[str]
 

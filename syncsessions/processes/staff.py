@@ -14,7 +14,8 @@ from syncsessions.processes.names import ENDINGS, NAMESPACE, split
 from syncsessions.processes.overview import Place, model_of
 from syncsessions.processes.process import ALIAS
 from syncsessions.processes.running import Steps, run
-from syncsessions.processes.session import TERMINATED, Session
+from syncsessions.processes.session import Session
+from syncsessions.processes.steps import TERMINATED
 from syncsessions.processes.stored import REMEMBERED
 from syncsessions.processes.sweeping import _class_of, tell_of_stop
 from syncsessions.stores import stores

@@ -18,7 +18,8 @@ from syncsessions.processes.frozen import merged
 from syncsessions.processes.machine import Change
 from syncsessions.processes.names import ENDINGS, NAMESPACE, group_of
 from syncsessions.processes.running import Steps
-from syncsessions.processes.session import EXPIRED, TERMINATED, Known, Session
+from syncsessions.processes.session import Session
+from syncsessions.processes.steps import EXPIRED, TERMINATED, Known
 from syncsessions.stores.operations import Create, Delete, Get, Ping, ReadLog, Replace, Touch
 from syncsessions.stores.record import Record
 

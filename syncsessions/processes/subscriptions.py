@@ -14,7 +14,7 @@ from syncsessions.processes.selectors import ALL, Select, Tracked
 from syncsessions.signals import emit, subscription_added, subscription_notified, subscription_removed
 
 if TYPE_CHECKING:
-    from syncsessions.processes.session import Session
+    from syncsessions.processes.steps import SessionSteps
 
 Callback = Callable[[Any], object]
 _NOTHING = object()
@@ -44,7 +44,7 @@ class Subscriptions:
 
     __slots__ = ("_by_key", "_groups", "_lock", "_revision", "_state", "all", "session")
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SessionSteps) -> None:
         self.session = session
         self.all: dict[Subscription, None] = {}
         # Those that read the same keys are looked for, and shown the state, together.

@@ -80,10 +80,14 @@ def on_stop(process: type[SessionProcess], session_id: str, state: FrozenDict, r
 
     if process.on_stop is SessionProcess.on_stop:
         return
-    try:
-        yield Aside(lambda: process(session_id).on_stop(session_id, state, reason))
-    except Exception as error:
-        telling.harmless(process, session_id, "on_stop", error)
+
+    def reported() -> None:
+        try:
+            process(session_id).on_stop(session_id, state, reason)
+        except Exception as error:
+            telling.harmless(process, session_id, "on_stop", error)
+
+    yield Aside(reported)
 
 
 def tell_of_stop(process: type[SessionProcess] | None, session_id: str, key: tuple[str, str], reason: str) -> None:

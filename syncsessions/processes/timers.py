@@ -10,12 +10,12 @@ from syncsessions.processes import background, telling
 from syncsessions.processes.running import arun
 
 if TYPE_CHECKING:
-    from syncsessions.processes.session import Session
+    from syncsessions.processes.steps import SessionSteps
 
 GRAIN = 0.002  # seconds that a timer waits longer, so that it does not wake too early by the store's clock
 
 
-def set(session: Session, delay: float) -> None:  # noqa: A001 - timers.set
+def set(session: SessionSteps, delay: float) -> None:  # noqa: A001 - timers.set
     """Have what is due in so many seconds applied then, unless a timer of this session comes before and sees to it."""
     now = time.monotonic()
     at = now + delay
@@ -26,7 +26,7 @@ def set(session: Session, delay: float) -> None:  # noqa: A001 - timers.set
     background.later(delay + GRAIN, lambda: _ring(session, at))
 
 
-async def _ring(session: Session, at: float) -> None:
+async def _ring(session: SessionSteps, at: float) -> None:
     if session._timer == at:
         session._timer = None
     try:
