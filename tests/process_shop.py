@@ -11,7 +11,7 @@ from django.contrib.sessions.backends.db import SessionStore
 
 from syncsessions import session_id
 from syncsessions.consumers.session_process import SessionProcessConsumer
-from syncsessions.processes import Reducer, Session, SessionProcess, action, call, cast
+from syncsessions.processes import Reducer, Session, SessionProcess, action, call, cast, registry
 from syncsessions.processes import process as process_module
 from syncsessions.stores import stores
 from tests.sockets import Page
@@ -97,7 +97,7 @@ def id_of(key: str) -> str:
 async def elsewhere(key: str) -> Session:
     """The session as another worker has it: nothing that it does is told to this process's objects."""
     process_module._sessions.clear()
-    SessionProcess.local.clear()
+    registry.local.clear()
     return await Shop.aget(await id_of(key))
 
 

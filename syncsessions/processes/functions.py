@@ -11,13 +11,13 @@ from django.utils.module_loading import import_string
 from syncsessions import conf
 from syncsessions.exceptions import Conflict, SessionNotFound
 from syncsessions.json_values import encode, size
-from syncsessions.processes import telling
+from syncsessions.processes import registry, telling
 from syncsessions.processes.frozen import frozen
 from syncsessions.processes.names import NAMESPACE, is_id, split
-from syncsessions.processes.process import ALIAS, SessionProcess, known_classes
+from syncsessions.processes.process import ALIAS, SessionProcess
 from syncsessions.processes.running import Steps, arun, run
 from syncsessions.processes.session import Session
-from syncsessions.processes.sweeping import _class_of, sweep
+from syncsessions.processes.sweeping import sweep
 from syncsessions.stores import stores
 from syncsessions.stores.operations import Count, List
 from syncsessions.stores.record import Record
@@ -124,7 +124,7 @@ def _get(session_id: str, cls: type[SessionProcess] | None) -> Steps[Session]:
     except SessionNotFound:
         pass
     found = []
-    for each in known_classes():
+    for each in registry.known_classes():
         try:
             found.append((yield from each._get(session_id)))
         except SessionNotFound:
@@ -145,7 +145,7 @@ def _list(cls: type[SessionProcess] | None) -> Steps[list[Session]]:
     sessions = []
     for record in records:
         path, session_id = split(record.id)
-        process = _class_of(path)
+        process = registry.class_of(path)
         if process is None or (cls is not None and process is not cls):
             continue
         session = process._of_record(session_id, record)

@@ -15,7 +15,8 @@ from syncsessions.json_values import encode, size
 from syncsessions.paging import placed
 from syncsessions.processes.models import ActiveProcess
 from syncsessions.processes.names import MAX_PATH, NAMESPACE, split
-from syncsessions.processes.process import SessionProcess, class_of, known_classes
+from syncsessions.processes.process import SessionProcess
+from syncsessions.processes.registry import known_class, known_classes
 from syncsessions.processes.running import Steps
 from syncsessions.processes.tree import short, short_json, tree
 from syncsessions.stores.operations import Count, Get, List, ReadLog
@@ -124,7 +125,7 @@ def look_at(place: Place, known: int | None = None) -> Steps[Detail]:
 
 def facts(record: Record, now: float) -> dict[str, Any]:
     path, session_id = split(record.id)
-    process = class_of(path)
+    process = known_class(path)
     revision = record.data.get("revision")
     return {
         "key": Place(record.id, record.life).key,
@@ -152,7 +153,7 @@ def model_of(place: Place) -> ActiveProcess:
 
 
 def _class_name(path: str) -> str:
-    process = class_of(path)
+    process = known_class(path)
     return (process.path if process is not None else path).rpartition(".")[2]
 
 

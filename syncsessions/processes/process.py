@@ -16,7 +16,7 @@ from syncsessions.exceptions import (
     SyncSessionsError,
 )
 from syncsessions.json_values import encode
-from syncsessions.processes import sweeping, telling
+from syncsessions.processes import registry, sweeping, telling
 from syncsessions.processes.declarations import Reducer
 from syncsessions.processes.document import Document, data_of, of_snapshot, opened
 from syncsessions.processes.frozen import FrozenDict, frozen, frozen_dict, merged
@@ -24,7 +24,6 @@ from syncsessions.processes.live import LiveSession, text_of
 from syncsessions.processes.names import NAMESPACE, is_id, record_prefix
 from syncsessions.processes.running import Steps, arun, run
 from syncsessions.processes.session import Session
-from syncsessions.processes.steps import SessionSteps
 from syncsessions.processes.stored import StoredSession, clock_of
 from syncsessions.processes.table import Plan, Table
 from syncsessions.stores import BaseStore, operations, stores
@@ -32,7 +31,6 @@ from syncsessions.stores.memory import MemoryStore
 from syncsessions.stores.record import Record
 
 ALIAS = "processes"
-_classes: weakref.WeakValueDictionary[str, type[SessionProcess]] = weakref.WeakValueDictionary()
 _sessions: weakref.WeakValueDictionary[tuple[str, str], Session] = weakref.WeakValueDictionary()
 
 
@@ -60,8 +58,8 @@ class SessionProcess:
     """Plans that a message in memory may take without a look at times, history and middleware."""
     needs_clock: ClassVar[bool]
     path: ClassVar[str]
-    local: ClassVar[dict[tuple[str, str], SessionSteps]] = {}
-    """Sessions of any class that somebody in this process listens to, by record and life."""
+    says_goodbye: ClassVar[bool]
+    """Whether it has an `on_stop` of its own."""
     _prefix: ClassVar[str]
 
     session_id: str
@@ -77,7 +75,8 @@ class SessionProcess:
         cls._prefix = record_prefix(cls.path)
         cls.simple = {} if cls.history or cls.middleware else cls.table.simple
         cls.needs_clock = bool(cls.history) or any(not each.is_plain for each in cls.table.handlers.values())
-        _classes[cls._prefix[:-1]] = cls
+        registry.add(cls._prefix[:-1], cls)
+        cls.says_goodbye = cls.on_stop is not SessionProcess.on_stop
 
     def __init__(self, session_id: str) -> None:
         self.session_id = session_id
@@ -290,12 +289,3 @@ class SessionProcess:
 
 
 SessionProcess._declare()
-
-
-def class_of(path: str) -> type[SessionProcess] | None:
-    """The process class of a record's path, if this process has imported it."""
-    return _classes.get(path)
-
-
-def known_classes() -> list[type[SessionProcess]]:
-    return list(_classes.values())

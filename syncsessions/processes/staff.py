@@ -13,11 +13,12 @@ from syncsessions.processes.models import ActiveProcess
 from syncsessions.processes.names import ENDINGS, NAMESPACE, split
 from syncsessions.processes.overview import Place, model_of
 from syncsessions.processes.process import ALIAS
+from syncsessions.processes.registry import class_of
 from syncsessions.processes.running import Steps, run
 from syncsessions.processes.session import Session
 from syncsessions.processes.steps import TERMINATED
 from syncsessions.processes.stored import REMEMBERED
-from syncsessions.processes.sweeping import _class_of, tell_of_stop
+from syncsessions.processes.sweeping import tell_of_stop
 from syncsessions.stores import stores
 from syncsessions.stores.operations import Create, Delete, Get, Touch
 from syncsessions.stores.record import Record
@@ -57,7 +58,7 @@ def terminate(place: Place, user_pk: Any) -> bool:
 
 
 def _touch(place: Place) -> Steps[bool]:
-    process = _class_of(split(place.record_id)[0])
+    process = class_of(split(place.record_id)[0])
     ttl = float(conf.current().PROCESS_TTL) if process is None else process.lifetime()
     try:
         yield Touch(NAMESPACE, place.record_id, ttl, place.life)
@@ -83,7 +84,7 @@ def _terminate(place: Place) -> Steps[bool]:
 def _session_of(record: Record) -> Session | None:
     """None where this worker does not know the class, or cannot make its state one of the class's present version."""
     path, session_id = split(record.id)
-    process = _class_of(path)
+    process = class_of(path)
     if process is None:
         return None
     try:

@@ -18,7 +18,7 @@ from syncsessions.exceptions import (
     UnknownAction,
 )
 from syncsessions.json_values import JSON
-from syncsessions.processes import effects, telling, timers
+from syncsessions.processes import effects, registry, telling, timers
 from syncsessions.processes.document import Document
 from syncsessions.processes.effects import Effect
 from syncsessions.processes.frozen import FrozenDict, frozen, frozen_args
@@ -293,7 +293,7 @@ class SessionSteps(ABC):
         """There before the state is read: who changes it after that tells the hub."""
         if self._subscriptions is None:
             self._subscriptions = Subscriptions(self)
-        self.process.local[self.key] = self
+        registry.local[self.key] = self
         self._follow()
         return self._subscriptions
 
@@ -310,12 +310,12 @@ class SessionSteps(ABC):
     def forget_if_idle(self) -> None:
         """Nobody here listens any more, or nothing here runs: nobody has to find this object."""
         busy = self._watches or self._effects or (self._subscriptions is not None and self._subscriptions.all)
-        if not busy and self.process.local.get(self.key) is self:
-            self.process.local.pop(self.key, None)
+        if not busy and registry.local.get(self.key) is self:
+            registry.local.pop(self.key, None)
 
     def stopped(self, reason: str) -> None:
         """It has ended: so does all that depends on it in this process."""
-        self.process.local.pop(self.key, None)
+        registry.local.pop(self.key, None)
         if self._subscriptions is not None:
             self._subscriptions.clear()
         for watch in list(self._watches or ()):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from syncsessions.doorbell import ring
 from syncsessions.exceptions import AlreadyExists, Conflict, NotFound, SessionNotFound
 from syncsessions.json_values import encode
-from syncsessions.processes import background
+from syncsessions.processes import background, registry
 from syncsessions.processes.document import data_of, of_data
 from syncsessions.processes.frozen import merged
 from syncsessions.processes.machine import Change
@@ -196,5 +196,5 @@ class StoredSession(Session):
         self._known = None
         if self._subscriptions is not None:
             self._subscriptions.clear()
-        self.process.local.pop(self.key, None)
+        registry.local.pop(self.key, None)
         return SessionNotFound()

@@ -6,11 +6,9 @@ import random
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from django.utils.module_loading import import_string
-
 from syncsessions.doorbell import ring
 from syncsessions.exceptions import SyncSessionsError
-from syncsessions.processes import telling
+from syncsessions.processes import registry, telling
 from syncsessions.processes.document import of_data
 from syncsessions.processes.frozen import FrozenDict
 from syncsessions.processes.names import ENDINGS, NAMESPACE, group_of, split
@@ -63,7 +61,7 @@ def sweep(most: int | None = None) -> Steps[int]:
 
 def _tell(record: Record) -> Steps[None]:
     path, session_id = split(record.id)
-    process = _class_of(path)
+    process = registry.class_of(path)
     try:
         state = of_data(record.data)[0]
     except Exception as error:  # a record that is not ours
@@ -76,9 +74,7 @@ def _tell(record: Record) -> Steps[None]:
 
 def on_stop(process: type[SessionProcess], session_id: str, state: FrozenDict, reason: str) -> Steps[None]:
     """The process's own goodbye, which may use the ORM."""
-    from syncsessions.processes.process import SessionProcess
-
-    if process.on_stop is SessionProcess.on_stop:
+    if not process.says_goodbye:
         return
 
     def reported() -> None:
@@ -92,22 +88,8 @@ def on_stop(process: type[SessionProcess], session_id: str, state: FrozenDict, r
 
 def tell_of_stop(process: type[SessionProcess] | None, session_id: str, key: tuple[str, str], reason: str) -> None:
     """The signal, who listens here, and who listens elsewhere."""
-    from syncsessions.processes.process import SessionProcess
-
-    held = SessionProcess.local.get(key)
+    held = registry.local.get(key)
     if held is not None:
         held.stopped(reason)
     telling.stopped(process, session_id, reason)
     ring(group_of(*key), {"type": "process.changed", "stopped": reason})
-
-
-def _class_of(path: str) -> type[SessionProcess] | None:
-    from syncsessions.processes.process import SessionProcess, class_of
-
-    found = class_of(path)
-    if found is None and "." in path:
-        try:
-            found = import_string(path)
-        except ImportError:
-            return None
-    return found if isinstance(found, type) and issubclass(found, SessionProcess) else None

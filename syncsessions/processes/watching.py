@@ -11,6 +11,7 @@ from channels.layers import get_channel_layer
 
 from syncsessions.exceptions import NotFound, StoreUnavailable
 from syncsessions.line import Line
+from syncsessions.processes import registry
 from syncsessions.processes.history import same
 from syncsessions.processes.running import arun
 from syncsessions.signals import doorbell_heard, emit
@@ -34,7 +35,7 @@ def listen(session: Session, listener: Listener) -> None:
     if session._watches is None:
         session._watches = {}
     session._watches[listener] = None
-    session.process.local[session.key] = session
+    registry.local[session.key] = session
 
 
 def stop_listening(session: Session, listener: Listener) -> None:

@@ -13,7 +13,7 @@ from channels.testing import WebsocketCommunicator
 
 from syncsessions.consumers import ProcessConsumerMixin, SessionProcessConsumer, SyncSessionConsumer
 from syncsessions.exceptions import SyncSessionsError
-from syncsessions.processes import Reducer, SessionProcess, action
+from syncsessions.processes import Reducer, SessionProcess, action, registry
 from syncsessions.processes import process as process_module
 from syncsessions.stores import stores
 from tests.stores import configuration
@@ -121,7 +121,7 @@ async def test_a_change_by_another_worker(session_id: str, store: str) -> None:
         await ask(socket, "mount")
         if store != "memory":
             process_module._sessions.clear()
-            SessionProcess.local.clear()
+            registry.local.clear()
         await (await Clicks.aget(session_id)).adispatch("count.add", 1)
         assert await hear(socket) == {"changed": {"count": 1}}
 
@@ -136,7 +136,7 @@ async def test_unmounted_it_hears_nothing_and_the_session_lives(session_id: str)
         assert await ask(socket, "unmount") is None
         await session.adispatch("count.add", 1)
         assert await socket.receive_nothing(timeout=0.2)
-        assert session.key not in SessionProcess.local
+        assert session.key not in registry.local
 
 
 async def test_a_handler_that_raises_or_unmounts(session_id: str, caplog: Any) -> None:

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from syncsessions.exceptions import SessionNotFound
-from syncsessions.processes import SessionProcess
+from syncsessions.processes import registry
 from tests.process_shop import (  # noqa: F401 - a fixture
     LOST_AND_REPAIRED,
     PEN,
@@ -112,8 +112,8 @@ async def test_a_page_that_goes_leaves_its_session_and_nothing_else() -> None:
     async with Page(key, ShopConsumer) as page:
         await subscribed(page)
         session = await Shop.aget(await id_of(key))
-        assert session.key in SessionProcess.local
-    assert session.key not in SessionProcess.local
+        assert session.key in registry.local
+    assert session.key not in registry.local
     assert not session._watches
     assert await Shop.astarted(session.id)
 

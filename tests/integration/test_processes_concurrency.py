@@ -21,7 +21,7 @@ from django.test.utils import override_settings
 
 from syncsessions import processes
 from syncsessions.exceptions import SessionNotFound
-from syncsessions.processes import SessionProcess, background, watching
+from syncsessions.processes import background, registry, watching
 from syncsessions.signals import process_stopped
 from tests import workers
 from tests.servers import redis_url
@@ -302,7 +302,7 @@ async def test_a_lost_doorbell_is_repaired(backend: str, site: Settings, layer: 
         while await asyncio.wait_for(seen, acknowledged + 5 - time.monotonic()) < 10:
             seen = asyncio.ensure_future(anext(watch))
         assert time.monotonic() - acknowledged < 5
-    assert session.key not in SessionProcess.local
+    assert session.key not in registry.local
 
 
 # What remains of those who heard
@@ -338,7 +338,7 @@ async def test_a_watch_leaves_nothing_behind(backend: str, site: Settings, way: 
             await asyncio.wait([task], timeout=2)
             assert task.done()
         await asyncio.sleep(0.1)
-        assert session.key not in SessionProcess.local
+        assert session.key not in registry.local
         assert not session._watches
         assert not get_channel_layer().groups
         assert asyncio.all_tasks() == before
@@ -358,5 +358,5 @@ def test_a_subscription_leaves_nothing_behind(backend: str, site: Settings, way:
         time.sleep(Brief.ttl + SLACK)
         assert processes.expire_sessions() == 1
     assert not any(subscription.active for subscription in subscriptions)
-    assert session.key not in SessionProcess.local
+    assert session.key not in registry.local
     assert not background._tasks

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syncsessions.exceptions import InvalidValue, SessionNotFound, UnknownAction
-from syncsessions.processes import Reducer, SessionProcess, action, watching
+from syncsessions.processes import Reducer, SessionProcess, action, registry, watching
 from syncsessions.signals import message_failed
 from tests.processes import Form, Kiosk, Site, State, each_place, hearing, until
 
@@ -191,7 +191,7 @@ async def test_wherever_it_is_stopped(site: Site) -> None:
     await until(lambda: runs)
     elsewhere = await site.elsewhere(page)
     if elsewhere.plain is not page.plain:  # another process knows nothing of who listens in this one
-        SessionProcess.local.clear()
+        registry.local.clear()
     await elsewhere.terminate()
     await until(lambda: runs == ["begun", "cancelled"])
     await until(effect.cancelled)

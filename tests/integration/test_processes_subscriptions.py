@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from syncsessions.exceptions import SessionNotFound
-from syncsessions.processes import SessionProcess, create_selector, watching
+from syncsessions.processes import create_selector, registry, watching
 from syncsessions.signals import message_failed, subscription_added, subscription_notified, subscription_removed
 from tests.processes import Site, each_place, hearing, until
 
@@ -241,7 +241,7 @@ async def test_watch_repairs_what_the_doorbell_loses(site: Site, monkeypatch: An
     await elsewhere.cast("set_user", "ann")
     await until(lambda: values == [None, "ann"])
     if end == "terminated":
-        SessionProcess.local.clear()
+        registry.local.clear()
         await elsewhere.terminate()
     else:
         await site.let_expire(shop)

@@ -29,6 +29,7 @@ from syncsessions.processes import (
     call,
     cast,
     live,
+    registry,
     sweeping,
     telling,
     timers,
@@ -311,7 +312,7 @@ class AnySchedule(RuleBasedStateMachine):
                 self.compare(cls, name, life)
             self.terminate_several(["a", "b"])
             self.sweep()
-            assert not any(session.key in SessionProcess.local for session in self.gone)
+            assert not any(session.key in registry.local for session in self.gone)
         finally:
             process_stopped.disconnect(self.listen)
             self.override.disable()
