@@ -135,12 +135,10 @@ class Session(SessionSteps):
 
         A selector or callback that raises is reported and harms nothing. It ends with the session.
         """
-        hub = self._hub()
-        return self._subscribed(hub, run(self.store, self._current()), selector, callback)
+        return run(self.store, self._subscribe(selector, callback))
 
     async def asubscribe(self, selector: Callable[[Any], Any] | None, callback: Callback) -> Subscription:
-        hub = self._hub()
-        return self._subscribed(hub, await arun(self.store, self._current()), selector, callback)
+        return await arun(self.store, self._subscribe(selector, callback))
 
     def watch(self, selector: Callable[[Any], Any] | None = None) -> Watch:
         """An async iterator of what `selector` makes of the state: now, and after changes by any worker.

@@ -289,23 +289,24 @@ class SessionSteps(ABC):
 
         return (yield from self._message(travelled, fresh=True))
 
-    def _hub(self) -> Subscriptions:
-        """There before the state is read: who changes it after that tells the hub."""
+    def _subscribe(self, selector: Callable[[Any], Any] | None, callback: Callback) -> Steps[Subscription]:
+        # There before the state is read: who changes or ends the session after that finds it.
         if self._subscriptions is None:
             self._subscriptions = Subscriptions(self)
         registry.local[self.key] = self
+        try:
+            known = yield from self._current()
+        except SyncSessionsError:
+            self.forget_if_idle()
+            raise
+        state, revision, _rest = known.document
+        subscription = self._subscriptions.add(selector or _whole, callback, state, revision)
         self._follow()
-        return self._subscriptions
+        return subscription
 
     @abstractmethod
     def _follow(self) -> None:
         """See to it that this process notices the session's end, whoever brings it about."""
-
-    def _subscribed(
-        self, hub: Subscriptions, known: Known, selector: Callable[[Any], Any] | None, callback: Callback
-    ) -> Subscription:
-        state, revision, _rest = known.document
-        return hub.add(selector or _whole, callback, state, revision)
 
     def forget_if_idle(self) -> None:
         """Nobody here listens any more, or nothing here runs: nobody has to find this object."""

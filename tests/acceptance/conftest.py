@@ -18,6 +18,7 @@ from tests.live import LiveServer
 from tests.servers import on_ci
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+SITE = {"DJANGO_SETTINGS_MODULE": "tests.site.settings"}
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 
 
@@ -36,10 +37,43 @@ def chromium() -> str:
     return CHROMIUM
 
 
+@pytest.fixture(scope="session")
+def _servers() -> Iterator[dict[str, LiveServer]]:
+    """The one server that this worker's tests share, one after the other."""
+    kept: dict[str, LiveServer] = {}
+    yield kept
+    for running in kept.values():
+        running.close()
+
+
 @pytest.fixture
-def server() -> Iterator[LiveServer]:
-    with LiveServer("daphne", env={"DJANGO_SETTINGS_MODULE": "tests.site.settings"}) as running:
-        yield running
+def server(request: pytest.FixtureRequest, _servers: dict[str, LiveServer]) -> Iterator[LiveServer]:
+    """A running site without a row. Tests that leave something in its memory are marked `own_server`."""
+    if request.node.get_closest_marker("own_server"):
+        with LiveServer("daphne", env=SITE) as running:
+            yield running
+        return
+    if "shared" not in _servers:
+        _servers["shared"] = LiveServer("daphne", env=SITE)
+        _servers["shared"].start()
+    shared = _servers["shared"]
+    read = len(shared.log)
+    yield shared
+    print(shared.log[read:])
+    empty(shared)
+    if not shared.running:
+        shared.start()
+
+
+def empty(server: LiveServer) -> None:
+    """Remove the rows that a test has left: users, sessions, stashes."""
+    connection = sqlite3.connect(server.database, timeout=20)
+    try:
+        with connection:
+            for table in ("syncsessions_stashslice", "django_session", "django_admin_log", "auth_user"):
+                connection.execute(f"DELETE FROM {table}")
+    finally:
+        connection.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -211,6 +211,7 @@ async def test_a_wrong_code_and_a_used_one(owner: Page, peer: Page, other_contex
     await state(third, "failed: already_used")
 
 
+@pytest.mark.own_server
 async def test_guessing_is_limited(owner: Page, peer: Page) -> None:
     code = await show_code(owner)
     guess = """async (n) => {
