@@ -6,8 +6,9 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+from asgiref.sync import SyncToAsync
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -25,6 +26,7 @@ _PASSING = (
 
 _unreachable: dict[str, float] = {}  # aliases, and when a try to connect to each failed last, by the monotonic clock
 
+Params = ParamSpec("Params")
 Result = TypeVar("Result")
 
 
@@ -52,6 +54,23 @@ def run(alias: str, work: Callable[[BaseDatabaseWrapper], Result], asked: float 
                     connection.close_if_unusable_or_obsolete()
                 raise StoreUnavailable from error
         time.sleep(random.uniform(0.001, 0.02))  # noqa: S311 - spreads the rivals, decides nothing
+
+
+class InThread(SyncToAsync[Params, Result]):
+    """Sync work for async code, as Channels' `database_sync_to_async`; that one closes a caller's open transaction."""
+
+    def thread_handler(self, loop: Any, *args: Any, **kwargs: Any) -> Any:
+        _close_old_connections()
+        try:
+            return super().thread_handler(loop, *args, **kwargs)  # type: ignore[no-untyped-call]
+        finally:
+            _close_old_connections()
+
+
+def _close_old_connections() -> None:
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
 
 
 @contextmanager

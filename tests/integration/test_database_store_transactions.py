@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
 from django.db import connections, transaction
 
@@ -212,3 +213,17 @@ def test_idle_keys_go(plain_store: DatabaseStore, namespace: str) -> None:
     assert counters.count() == 2
     with pytest.raises(RateLimited):
         store.hit(f"{namespace}.busy", "1/h")
+
+
+@everywhere
+def test_async_operations_of_sync_code_spare_its_transaction(plain_store: DatabaseStore, namespace: str) -> None:
+    store = plain_store
+    with transaction.atomic(using=store.using):
+        store.create(namespace, "sync", {}, ttl=60)
+        async_to_sync(store.acreate)(namespace, "async", {}, ttl=60)
+        assert store.count(namespace) == 2
+    assert store.count(namespace) == 2
+    with pytest.raises(RolledBack), transaction.atomic(using=store.using):
+        async_to_sync(store.adelete)(namespace, "sync")
+        raise RolledBack
+    assert store.count(namespace) == 2

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syncsessions.exceptions import CallFailed, CallTimeout, CastFailed, Conflict, InvalidValue, UnknownAction
-from syncsessions.processes import SessionProcess, live, session
+from syncsessions.processes import SessionProcess, live, steps
 from syncsessions.stores.memory import MemoryStore
 from tests.processes import Cart, Kiosk, Shop, Site, each_place
 
@@ -229,7 +229,7 @@ async def test_an_inline_handler_past_its_timeout_is_never_applied(site: Site, m
     with pytest.raises(CallTimeout) as caught:
         await shop.call("doze", 0.3, timeout=0.2)
     assert caught.value.code == "timeout"
-    for module in (session, live):
+    for module in (steps, live):
         monkeypatch.setattr(module, "TIMEOUT", 0.2)
     with pytest.raises(CallTimeout):
         await shop.cast("doze_off", 0.3)
@@ -242,7 +242,7 @@ async def test_a_blocking_handler_is_not_waited_for(site: Site, release: Event, 
     shop = await site.start()
     with pytest.raises(CallTimeout):
         await shop.call("hang", timeout=0.05)
-    monkeypatch.setattr(session, "TIMEOUT", 0.05)
+    monkeypatch.setattr(steps, "TIMEOUT", 0.05)
     with pytest.raises(CallTimeout):
         await shop.cast("hang_on")
     monkeypatch.undo()
@@ -262,7 +262,7 @@ async def test_endless_conflicts_are_a_conflict(site: Site, monkeypatch: Any) ->
 
     monkeypatch.setattr(type(shop.plain), "_swap", lost)
     monkeypatch.setattr(MemoryStore, "swap", lambda *args: False)
-    for module in (session, live):
+    for module in (steps, live):
         monkeypatch.setattr(module, "TIMEOUT", 0.1)
     for kind, *args in (("dispatch", "cart.keep"), ("cast", "set_user", 1), ("reset",)):
         with pytest.raises(Conflict):

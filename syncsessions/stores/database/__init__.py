@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from channels.db import database_sync_to_async
 from django.core.checks import CheckMessage
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -37,7 +36,7 @@ class DatabaseStore(BaseStore):
         return self._execute(operation, None)
 
     async def aexecute(self, operation: operations.Operation) -> Any:
-        return await database_sync_to_async(self._execute)(operation, time.monotonic())
+        return await database.InThread(self._execute)(operation, time.monotonic())
 
     def _execute(self, operation: operations.Operation, asked: float | None) -> Any:
         work = _WORK[type(operation)]
