@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from syncsessions.exceptions import RateLimited, SessionLimitReached
+from syncsessions.pairing import steps
 from syncsessions.stores import BaseStore
+from syncsessions.stores.steps import run
 from tests import workers
 from tests.stores import Store, gone
 from tests.workers import store_rivals
@@ -22,23 +24,23 @@ from tests.workers.store_rivals import LIMIT
 
 RIVALS = 8
 
-Compete = Callable[[str], list[Any]]
+Compete = Callable[..., list[Any]]
 
 
 @pytest.fixture
 def compete(backend: str, params: dict[str, Any], plain_store: BaseStore, namespace: str) -> Compete:
     """Let the rivals do a work of tests/workers/store_rivals.py; what each found."""
 
-    def in_processes(work: str) -> list[Any]:
-        told = workers.run("store_rivals", "default", json.dumps(params), work, namespace, str(RIVALS))
+    def in_processes(work: str, subject: str = namespace) -> list[Any]:
+        told = workers.run("store_rivals", "default", json.dumps(params), work, subject, str(RIVALS))
         return [json.loads(line) for line in told.splitlines()]
 
-    def in_threads(work: str) -> list[Any]:
+    def in_threads(work: str, subject: str = namespace) -> list[Any]:
         start = threading.Barrier(RIVALS)
 
         def rival(number: int) -> Any:
             start.wait(30)
-            return store_rivals.work(work, plain_store, namespace, number, RIVALS)
+            return store_rivals.work(work, plain_store, subject, number, RIVALS)
 
         with ThreadPoolExecutor(RIVALS) as pool:
             return list(pool.map(rival, range(RIVALS)))
@@ -57,6 +59,13 @@ def test_of_1000_claims_one_wins(compete: Compete, plain_store: BaseStore, names
         record = plain_store.get(namespace, id)
         assert record.revision == 2
         assert plain_store.read_log(namespace, id) == [record.data["by"]]
+
+
+def test_of_1000_who_claim_a_code_one_joins(compete: Compete, plain_store: BaseStore) -> None:
+    session = run(plain_store, steps.create("send", "owner", None, None))
+    (joined,) = chain.from_iterable(compete("claim_a_code", session.code))
+    assert run(plain_store, steps.get(session.code)).peer == joined
+    run(plain_store, steps.delete(session.code))
 
 
 def test_2000_creates_within_a_limit(compete: Compete, plain_store: BaseStore, namespace: str) -> None:

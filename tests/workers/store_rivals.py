@@ -43,6 +43,22 @@ def claim(store: Any, namespace: str, number: int, rivals: int) -> list[str]:
     return won
 
 
+def claim_a_code(store: Any, code: str, number: int, rivals: int) -> list[str]:
+    """The names under which this one joined the session of this code."""
+    from syncsessions.exceptions import AlreadyUsed
+    from syncsessions.pairing import steps
+    from syncsessions.stores.steps import run
+
+    joined = []
+    for each in range(CLAIMS // rivals):
+        try:
+            session = run(store, steps.claim(code, f"{number}.{each}", None, None, lease=False))
+        except AlreadyUsed:
+            continue
+        joined.append(session.peer)
+    return joined
+
+
 def create_within_limit(store: Any, namespace: str, number: int, rivals: int) -> list[int]:
     """How many this one created, and the largest count that it saw."""
     from syncsessions.exceptions import SessionLimitReached
