@@ -187,7 +187,7 @@ async def test_redis_is_killed_and_comes_back(kept: bool, layer: str, valkey: An
             for path in Path(valkey.data_dir).rglob("*"):
                 path.unlink() if path.is_file() else None
         assert await away()
-        await until(lambda: _were_told(pairs))
+        await until(lambda: _were_told(pairs), 3 * DEADLINE)
         await asyncio.to_thread(valkey.start)
 
         before = sum(each.ends["None"] for pair in pairs for each in pair)
