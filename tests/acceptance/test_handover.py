@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import AsyncIterator
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +14,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from tests.acceptance.conftest import slices
-from tests.live import LiveServer, manage
+from tests.live import LiveServer, manage, migrated_database
 
 ANDROID = (
     "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) "
@@ -23,10 +26,18 @@ USERS = (
 
 
 @pytest.fixture
-def server() -> Any:
-    with LiveServer("daphne") as running:
-        manage(running.database, "shell", "--command", f"from project.demo import catalogue; catalogue.fill(); {USERS}")
+def server(tmp_path: Path) -> Iterator[LiveServer]:
+    with LiveServer("daphne", database=shutil.copy(filled_database(), tmp_path / "demo.sqlite3")) as running:
         yield running
+
+
+@functools.cache
+def filled_database() -> Path:
+    """The demo's products and two users, made once in a process, to be copied."""
+    database = migrated_database().with_name("filled.sqlite3")
+    shutil.copy(migrated_database(), database)
+    manage(database, "shell", "--command", f"from project.demo import catalogue; catalogue.fill(); {USERS}")
+    return database
 
 
 @pytest_asyncio.fixture(loop_scope="session")
