@@ -206,11 +206,17 @@ class SessionSteps(ABC):
                 known = yield from self._load()
             if known.document[2].pending:
                 known = yield from self._settled(known)
-            change = change_of(known)
-            if isinstance(change, Generator):
-                change = yield from change
+            try:
+                change = change_of(known)
+                if isinstance(change, Generator):
+                    change = yield from change
+            except SyncSessionsError:
+                if not was_recent:
+                    raise
+                known, was_recent = None, False  # what fails is judged by what is really there
+                continue
             if change.document is known.document:
-                if was_recent:  # what does nothing is judged by what is really there
+                if was_recent:  # and so is what does nothing
                     known, was_recent = None, False
                     continue
                 yield from self._keep()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syncsessions.exceptions import CallFailed, CallTimeout, CastFailed, Conflict, InvalidValue, UnknownAction
-from syncsessions.processes import SessionProcess, live, steps
+from syncsessions.processes import Reducer, SessionProcess, action, live, steps
 from syncsessions.stores.memory import MemoryStore
 from tests.processes import Cart, Kiosk, Shop, Site, each_place
 
@@ -271,3 +271,31 @@ async def test_endless_conflicts_are_a_conflict(site: Site, monkeypatch: Any) ->
         await shop.call("swap_user", 1, timeout=0.1)
     monkeypatch.undo()
     assert await shop.dispatch("cart.keep") == 1
+
+
+class Stock(Reducer):
+    name = "stock"
+    initial_state = 0
+
+    @action
+    def add(self, state: int, count: int) -> int:
+        return state + count
+
+    @action
+    def take(self, state: int, count: int) -> int:
+        if count > state:
+            raise ValueError("There is not so much.")
+        return state - count
+
+
+class Store(SessionProcess):
+    reducers = [Stock]
+
+
+async def test_a_handler_fails_by_the_state_that_there_really_is(site: Site) -> None:
+    here = await site.start(cls=Store)
+    elsewhere = await site.elsewhere(here)
+    await elsewhere.dispatch("stock.add", 5)
+    assert await here.dispatch("stock.take", 5) == 2, "this worker knew of none"
+    with pytest.raises(CastFailed):
+        await here.dispatch("stock.take", 1)
