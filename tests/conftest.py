@@ -51,8 +51,8 @@ def database(request: Any, django_db_setup: None, django_db_blocker: Any) -> Ite
         try:
             yield alias
         finally:
-            StashSlice.objects.using(alias).all().delete()
             StashRouter.alias = "default"
+            StashSlice.objects.using(alias).all().delete()
             for connection in connections.all(initialized_only=True):
                 connection.close()
 

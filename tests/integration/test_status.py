@@ -32,6 +32,7 @@ from syncsessions.status import stores as asked
 from syncsessions.status.locations import shown_location
 from syncsessions.status.servers import server_of
 from syncsessions.status.stash import ask_stash
+from tests.routers import StashRouter
 from tests.servers import redis_url
 from tests.workers import PATIENCE, ROOT, environment
 
@@ -226,6 +227,7 @@ def test_a_channel_layer_that_cannot_be_made(settings: Any) -> None:
 
 
 def test_a_database_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(StashRouter, "alias", "default")
     monkeypatch.setattr(StashSlice._meta, "db_table", "no_such_table")
     text, code = told()
     assert code == 1
