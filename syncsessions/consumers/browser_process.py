@@ -65,9 +65,11 @@ async def get_or_start(process: type[SessionProcess], scope: Mapping[str, Any], 
             raise
         try:
             return await process.astart(found_id, args)
-        except AlreadyExists:  # another tab was faster
+        except SyncSessionsError as error:
             if token is not None:
                 await store.aunhit(key, token)
+            if not isinstance(error, AlreadyExists):  # another tab was faster
+                raise
 
 
 def allow(process: type[SessionProcess], action: str) -> None:

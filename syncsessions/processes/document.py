@@ -31,15 +31,21 @@ class Rest(NamedTuple):
     """By handler's key, until when (the store's time) it is dropped."""
     pending: Mapping[str, Pending] = {}
     """By handler's key, what its debounce holds back."""
+    start_vsn: int | None = None
+    """The version of `start`, where that is another."""
+
+    def of_version(self, vsn: int) -> Rest:
+        """For a state that was taken over by this version; the start is, when somebody goes back to it."""
+        return self._replace(vsn=vsn, start_vsn=self.vsn if self.start_vsn is None else self.start_vsn)
 
 
 Document = tuple[FrozenDict, int, Rest]
 """State, revision, the rest. A plain tuple: one is made for every message."""
 
 
-def opened(table: Table, vsn: int, start: FrozenDict, state: FrozenDict | None = None) -> Document:
-    """A session at its start; with `state`, one that goes on from there."""
-    return state if state is not None else started(table, start), 0, Rest(vsn, start)
+def opened(table: Table, vsn: int, start: FrozenDict) -> Document:
+    """A session at its start."""
+    return started(table, start), 0, Rest(vsn, start)
 
 
 def started(table: Table, start: FrozenDict) -> FrozenDict:
@@ -54,6 +60,8 @@ def data_of(document: Document) -> dict[str, JSON]:
     """The document as a record's data. The values are its own, not copies."""
     state, revision, rest = document
     data: dict[str, JSON] = {"state": state, "revision": revision, "vsn": rest.vsn, "start": rest.start}
+    if rest.start_vsn is not None:
+        data["start_vsn"] = rest.start_vsn
     if rest.throttled:
         data["throttled"] = dict(rest.throttled)
     if rest.pending:
@@ -68,6 +76,7 @@ def of_data(data: Mapping[str, Any]) -> Document:
         frozen_dict(data["start"], "start"),
         data.get("throttled", {}),
         {key: Pending(*pending) for key, pending in data.get("pending", {}).items()},
+        data.get("start_vsn"),
     )
     return frozen_dict(data["state"], "state"), data["revision"], rest
 
@@ -75,23 +84,21 @@ def of_data(data: Mapping[str, Any]) -> Document:
 def snapshot_of(path: str, document: Document) -> FrozenDict:
     """What `restore` takes."""
     state, _revision, rest = document
-    return frozen_dict({"process": path, "vsn": rest.vsn, "state": state, "start": rest.start}, "snapshot")
+    found = {"process": path, "vsn": rest.vsn, "state": state, "start": rest.start}
+    if rest.start_vsn is not None:
+        found["start_vsn"] = rest.start_vsn
+    return frozen_dict(found, "snapshot")
 
 
-class Snapshot(NamedTuple):
-    vsn: int
-    state: FrozenDict
-    start: FrozenDict
-
-
-def of_snapshot(snapshot: object) -> Snapshot:
-    """Raises `InvalidValue` for what is no snapshot."""
+def of_snapshot(snapshot: object) -> tuple[FrozenDict, Rest]:
+    """State and rest. Raises `InvalidValue` for what is no snapshot."""
     problem = InvalidValue(_("This is no snapshot of a session."), key="snapshot")
     if not isinstance(snapshot, Mapping):
         raise problem
     vsn, state, start = snapshot.get("vsn"), snapshot.get("state"), snapshot.get("start")
     if type(vsn) is not int or not isinstance(state, dict) or not isinstance(start, dict):
         raise problem
-    if not isinstance(snapshot.get("process"), str):
+    start_vsn = snapshot.get("start_vsn")
+    if not isinstance(snapshot.get("process"), str) or not (start_vsn is None or type(start_vsn) is int):
         raise problem
-    return Snapshot(vsn, frozen_dict(state, "state"), frozen_dict(start, "start"))
+    return frozen_dict(state, "state"), Rest(vsn, frozen_dict(start, "start"), start_vsn=start_vsn)

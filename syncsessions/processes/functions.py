@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.module_loading import import_string
 
 from syncsessions import conf
-from syncsessions.exceptions import Conflict, SessionNotFound
+from syncsessions.exceptions import Conflict, SessionNotFound, StoreUnavailable, SyncSessionsError
 from syncsessions.json_values import encode, size
 from syncsessions.processes import registry, telling
 from syncsessions.processes.frozen import frozen
@@ -148,7 +148,13 @@ def _list(cls: type[SessionProcess] | None) -> Steps[list[Session]]:
         process = registry.class_of(path)
         if process is None or (cls is not None and process is not cls):
             continue
-        session = process._of_record(session_id, record)
+        try:
+            session = process._of_record(session_id, record)
+        except StoreUnavailable:
+            raise
+        except SyncSessionsError as error:  # a `migrate` that fails: the others are not to suffer
+            telling.harmless(process, session_id, "migrate", error)
+            continue
         if session is not None:
             sessions.append(session)
     return sessions

@@ -195,6 +195,8 @@ class LiveSession(Session):
         yield
 
     def _gone(self) -> SessionNotFound:
+        if self._subscriptions is not None:
+            self._subscriptions.clear()
         return SessionNotFound()
 
     def _not_beyond(self, ends: float | None) -> float:

@@ -176,6 +176,9 @@ class Machine:
     def reset(self, document: Document) -> Change:
         """Back to the start, with an empty history; what waits for its time does not come any more."""
         _state, revision, rest = document
+        if rest.start_vsn is not None:
+            start = self._process.migrated_start(self._process.session_id, rest.start_vsn, rest.start)
+            rest = rest._replace(start=start, start_vsn=None)
         rest = rest._replace(throttled={}, pending={})
         return Change((started(self.table, rest.start), revision + 1, rest), drop=DROP_ALL)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -31,6 +33,9 @@ from syncsessions.stores.memory import MemoryStore
 from syncsessions.stores.record import Record
 
 ALIAS = "processes"
+_holding = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_holding.acquire, after_in_parent=_holding.release, after_in_child=_holding.release)
 _sessions: weakref.WeakValueDictionary[tuple[str, str], Session] = weakref.WeakValueDictionary()
 
 
@@ -174,10 +179,11 @@ class SessionProcess:
     @classmethod
     def _restore(cls, session_id: str, snapshot: object) -> Steps[Session]:
         def document() -> Document:
-            found = of_snapshot(snapshot)
-            state = found.state if found.vsn == cls.vsn else cls.migrated(session_id, found.vsn, found.state)
+            state, rest = of_snapshot(snapshot)
+            if rest.vsn != cls.vsn:
+                state, rest = cls.migrated(session_id, rest.vsn, state), rest.of_version(cls.vsn)
             new = {name: initial for name, initial in cls.table.slices.items() if name not in state}
-            return opened(cls.table, cls.vsn, found.start, merged(state, new) if new else state)
+            return merged(state, new) if new else state, 0, rest
 
         return (yield from cls._open(session_id, document))
 
@@ -190,6 +196,12 @@ class SessionProcess:
             raise
         except Exception as error:
             raise cls._failed("migrate", error) from error
+
+    @classmethod
+    def migrated_start(cls, session_id: str, old_vsn: int, start: FrozenDict) -> FrozenDict:
+        """What `init` would have returned in this version, for `reset`."""
+        made = cls.migrated(session_id, old_vsn, merged(start, cls.table.slices))
+        return frozen_dict({key: value for key, value in made.items() if key not in cls.table.slices}, "migrate")
 
     @classmethod
     def _open(cls, session_id: str, document_of: Callable[[], Document]) -> Steps[Session]:
@@ -211,9 +223,18 @@ class SessionProcess:
         record_id = cls._prefix + session_id
         judged = operations.create(NAMESPACE, record_id, {}, ttl, settings.MAX_PROCESSES, settings.PROCESS_START_RATE)
         if type(store) is MemoryStore:
-            entry = store.add(NAMESPACE, record_id, judged.life, document, text_of, ttl, judged.limit, judged.rate)
-            entry.attached = session = LiveSession(cls, session_id, store, entry)
-            return session
+            entry = store.add(
+                NAMESPACE,
+                record_id,
+                judged.life,
+                document,
+                text_of,
+                ttl,
+                judged.limit,
+                judged.rate,
+                lambda entry: LiveSession(cls, session_id, store, entry),
+            )
+            return entry.attached  # type: ignore[no-any-return]
         data = data_of(document)
         record: Record = yield judged._replace(data=data, text=encode(data))
         clock_of(store).set(record.created_at.timestamp())
@@ -223,12 +244,12 @@ class SessionProcess:
     def _held(cls, session_id: str, store: BaseStore, record: Record) -> StoredSession:
         """This process's one object for the record's life."""
         key = (record.id, record.life)
-        held = _sessions.get(key)
-        if isinstance(held, StoredSession) and held.process is cls and held.store is store:
-            held.learn(record)
-            return held
-        session = StoredSession(cls, session_id, store, record)
-        _sessions[key] = session
+        with _holding:
+            held = _sessions.get(key)
+            if isinstance(held, StoredSession) and held.process is cls and held.store is store:
+                held.learn(record)
+                return held
+            session = _sessions[key] = StoredSession(cls, session_id, store, record)
         return session
 
     @classmethod
@@ -271,17 +292,18 @@ class SessionProcess:
 
     @classmethod
     def _started(cls, session_id: str) -> Steps[bool]:
+        if not is_id(session_id):
+            return False
         try:
-            yield from cls._get(session_id)
-        except SessionNotFound:
+            yield operations.Get(NAMESPACE, cls._prefix + session_id)
+        except NotFound:
             return False
         return True
 
     @classmethod
     def has_stopped(cls, session_id: str, key: tuple[str, str], document: Document, reason: str) -> Steps[None]:
-        """Tell of the end of a session, which this process has brought about or was the one to find."""
-        yield from sweeping.on_stop(cls, session_id, document[0], reason)
-        sweeping.tell_of_stop(cls, session_id, key, reason)
+        """Tell of the end of a session, which this process has brought about."""
+        yield from sweeping.say_goodbye(cls, session_id, key, document[0], reason)
 
     @classmethod
     def _failed(cls, what: str, error: Exception) -> CallFailed:

@@ -223,7 +223,7 @@ class SessionSteps(ABC):
                 return Applied(change.document, change.reply, [])
             swapped = yield from self._swap(known, change)
             if swapped is not None:
-                return Applied(change.document, change.reply, self._told(change))
+                return Applied(change.document, change.reply, self._tell(change))
             if time.monotonic() > ends:
                 raise Conflict
             known, was_recent, tries = self._recent(), False, tries + 1
@@ -251,12 +251,23 @@ class SessionSteps(ABC):
                 known = yield from self._load()
                 continue
             known = swapped
-            self._told(change)
+            self._tell(change)
             if isinstance(change.reply, Exception):
                 telling.failed(self.process, self.id, "dispatch", key, change.reply)
             else:
                 telling.handled(self.process, self.id, "dispatch", key, change.document[1], began)
         return known
+
+    def _tell(self, change: Change) -> list[Effect]:
+        """Inside a transaction of the caller's, when that is committed: nobody can wait for its effects."""
+        if not self.store.in_transaction():
+            return self._told(change)
+
+        def committed() -> None:
+            self._told(change)
+
+        self.store.after_commit(committed)
+        return []
 
     def _told(self, change: Change) -> list[Effect]:
         """Tell all who listen of a change that was applied, and start what it causes."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
@@ -72,8 +71,9 @@ class StoredSession(Session):
         self._record_id = record.id
         self._life = record.life
         self._ttl = process.lifetime()
-        self._known: Known | None = self._known_of(record)
+        self._known: Known | None = None
         self._following: Future[None] | None = None
+        self._remember(self._known_of(record))
 
     @property
     def key(self) -> tuple[str, str]:
@@ -86,14 +86,19 @@ class StoredSession(Session):
     def learn(self, record: Record) -> None:
         """Somebody has read the record."""
         if self._known is None or record.revision > self._known.version:
-            self._known = self._known_of(record)
+            self._remember(self._known_of(record))
+
+    def _remember(self, known: Known) -> Known:
+        # What a transaction has done may be rolled back, and another worker then take its revision.
+        self._known = None if self.store.in_transaction() else known
+        return known
 
     def _known_of(self, record: Record) -> Known:
         state, revision, rest = of_data(record.data)
         table = self.process.table
         if rest.vsn != self.process.vsn:
             state = self.process.migrated(self.id, rest.vsn, state)
-            rest = rest._replace(vsn=self.process.vsn)
+            rest = rest.of_version(self.process.vsn)
         new = {name: initial for name, initial in table.slices.items() if name not in state}
         return Known((merged(state, new) if new else state, revision, rest), record.revision)
 
@@ -104,8 +109,7 @@ class StoredSession(Session):
             raise self._gone() from None
         if record.life != self._life:
             raise self._gone()
-        self._known = self._known_of(record)
-        return self._known
+        return self._remember(self._known_of(record))
 
     def _recent(self) -> Known | None:
         return self._known
@@ -133,8 +137,7 @@ class StoredSession(Session):
             self._known = None if found is None or found.life != self._life else self._known_of(found)
             return None
         self._clock.set(record.expires_at.timestamp() - self._ttl)
-        self._known = Known(change.document, record.revision)
-        return self._known
+        return self._remember(Known(change.document, record.revision))
 
     def _keep(self) -> Steps[None]:
         try:
@@ -144,9 +147,14 @@ class StoredSession(Session):
 
     def _terminate(self) -> Steps[None]:
         known = yield from self._load()
-        with contextlib.suppress(AlreadyExists):
+        marked = True
+        try:
             yield Create(ENDINGS, self._life, self._life, {}, "{}", REMEMBERED, None, None)
+        except AlreadyExists:
+            marked = False
         if not (yield Delete(NAMESPACE, self._record_id, self._life)):
+            if marked:
+                yield Delete(ENDINGS, self._life, None)
             # Somebody else was first, or it has expired at this moment: then nobody has terminated it.
             raise self._gone()
         yield from self.process.has_stopped(self.id, self.key, known.document, TERMINATED)

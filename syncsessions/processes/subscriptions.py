@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from syncsessions.processes import telling
 from syncsessions.processes.frozen import FrozenDict
-from syncsessions.processes.history import changes
+from syncsessions.processes.history import changes, same
 from syncsessions.processes.selectors import ALL, Select, Tracked
 from syncsessions.signals import emit, subscription_added, subscription_notified, subscription_removed
 
@@ -115,7 +115,7 @@ class Subscriptions:
             last = subscription.value
             if value is tracked or tracked.more or tracked.more is ALL or subscription_notified.receivers:
                 self._show(subscription, tracked, value)
-            elif value is not last and (type(value) is not type(last) or value != last):
+            elif value is not last and not _equal(value, last):
                 subscription.value = value
                 try:
                     subscription.callback(value)
@@ -141,7 +141,7 @@ class Subscriptions:
         if tracked.more is ALL or tracked.more:
             self._note(subscription, tracked)
         last = subscription.value
-        if value is last or (type(value) is type(last) and value == last):
+        if value is last or _equal(value, last):
             return
         subscription.value = value
         try:
@@ -198,3 +198,10 @@ class Subscriptions:
 def _tracked(state: FrozenDict | None, keys: frozenset[str] | None) -> Tracked:
     assert state is not None  # noqa: S101 - nobody is told of nothing
     return Tracked(state, state if keys is ALL else keys)
+
+
+def _equal(value: Any, last: Any) -> bool:
+    """Whether nobody can tell them apart: to Python `[1]`, `[1.0]` and `[True]` are equal."""
+    if type(value) is not type(last) or value != last:
+        return False
+    return not isinstance(value, dict | list) or same(value, last)

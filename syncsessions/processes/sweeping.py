@@ -10,10 +10,11 @@ from syncsessions.doorbell import ring
 from syncsessions.exceptions import SyncSessionsError
 from syncsessions.processes import registry, telling
 from syncsessions.processes.document import of_data
-from syncsessions.processes.frozen import FrozenDict
+from syncsessions.processes.frozen import FrozenDict, frozen_dict
 from syncsessions.processes.names import ENDINGS, NAMESPACE, group_of, split
 from syncsessions.processes.running import Aside, Steps
 from syncsessions.signals import emit, expiry_failed, processes_expired
+from syncsessions.stores import stores
 from syncsessions.stores.operations import Expire
 from syncsessions.stores.record import Record
 
@@ -28,7 +29,7 @@ FEW = 20  # records that somebody else's start may be held up for
 
 def now_and_then() -> Steps[None]:
     """At every so many starts, sweep a few: nobody is held up for many."""
-    if random.randrange(SWEPT_EVERY):  # noqa: S311 - any start will do
+    if random.randrange(SWEPT_EVERY) or stores["processes"].in_transaction():  # noqa: S311 - any start will do
         return
     try:
         yield from sweep(FEW)
@@ -63,27 +64,35 @@ def _tell(record: Record) -> Steps[None]:
     path, session_id = split(record.id)
     process = registry.class_of(path)
     try:
-        state = of_data(record.data)[0]
-    except Exception as error:  # a record that is not ours
-        telling.logger.error("An expired record could not be read", exc_info=error)
-        return
-    if process is not None:
-        yield from on_stop(process, session_id, state, EXPIRED)
-    tell_of_stop(process, session_id, (record.id, record.life), EXPIRED)
+        state, _revision, rest = of_data(record.data)
+        if process is not None and rest.vsn != process.vsn:
+            state = process.migrated(session_id, rest.vsn, state)
+    except Exception as error:  # a record that is not ours, a `migrate` that fails
+        telling.logger.error("The state of an expired session could not be read", exc_info=error)
+        process, state = None, frozen_dict({}, "state")
+    yield from say_goodbye(process, session_id, (record.id, record.life), state, EXPIRED)
 
 
-def on_stop(process: type[SessionProcess], session_id: str, state: FrozenDict, reason: str) -> Steps[None]:
-    """The process's own goodbye, which may use the ORM."""
-    if not process.says_goodbye:
-        return
+def say_goodbye(
+    process: type[SessionProcess] | None, session_id: str, key: tuple[str, str], state: FrozenDict, reason: str
+) -> Steps[None]:
+    """The process's own `on_stop`, which may use the ORM, then all others: when the caller's transaction stands."""
+    store = stores["processes"]
 
     def reported() -> None:
-        try:
-            process(session_id).on_stop(session_id, state, reason)
-        except Exception as error:
-            telling.harmless(process, session_id, "on_stop", error)
+        if process is not None and process.says_goodbye:
+            try:
+                process(session_id).on_stop(session_id, state, reason)
+            except Exception as error:
+                telling.harmless(process, session_id, "on_stop", error)
+        tell_of_stop(process, session_id, key, reason)
 
-    yield Aside(reported)
+    if store.in_transaction():
+        store.after_commit(reported)
+    elif process is not None and process.says_goodbye:
+        yield Aside(reported)
+    else:
+        reported()
 
 
 def tell_of_stop(process: type[SessionProcess] | None, session_id: str, key: tuple[str, str], reason: str) -> None:

@@ -36,6 +36,10 @@ class BaseStore(ABC):
     async def aexecute(self, operation: Operation) -> Any:
         return await InThread(self.execute)(operation)
 
+    def in_transaction(self) -> bool:
+        """Whether what is done here now belongs to a transaction of the caller's."""
+        return False
+
     def after_commit(self, tell: Callable[[], None]) -> None:
         """Call `tell` once what was done here stands: at once, where no transaction of the caller's holds it back."""
         tell()

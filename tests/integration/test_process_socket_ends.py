@@ -83,10 +83,10 @@ async def test_expiry(monkeypatch: Any) -> None:
 
 @on_each_store
 async def test_an_end_that_the_page_does_not_know_of_is_told_before_the_next_is_begun(monkeypatch: Any) -> None:
-    monkeypatch.setattr(Shop, "ttl", 0.2)
+    monkeypatch.setattr(Shop, "ttl", 1.0)
     async with Page(await new_session(), ShopConsumer) as page:
         await dispatched(page, "cart.add_item", PEN)
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.2)
         await page.say(type="dispatch", action="cart.add_item", payload=PEN, ref="next")
         assert await page.hear() == {"type": "stopped", "reason": "expired"}
         assert await page.hear() == {"type": "dispatched", "ref": "next", "revision": 1}

@@ -205,8 +205,8 @@ def test_reset(machine: Machine, clock: Clock) -> None:
 
 def test_snapshots(machine: Machine, clock: Clock) -> None:
     document = machine.dispatch(start(), "count.add", 1, clock).document
-    found = of_snapshot(snapshot_of("tests.Counter", document))
-    assert (found.vsn, found.state, found.start) == (1, document[0], {"user": None})
+    state, rest = of_snapshot(snapshot_of("tests.Counter", document))
+    assert (rest.vsn, state, rest.start) == (1, document[0], {"user": None})
     good = dict(snapshot_of("tests.Counter", document))
     for name in good:
         with pytest.raises(InvalidValue):

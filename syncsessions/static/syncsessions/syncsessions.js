@@ -93,6 +93,7 @@ class Socket {
   #tries = 0;
   #retry = 0;
   #ping = 0;
+  #life = new AbortController();
   /** "closed" | "opening" | "open" | "refused" (4401: there is no session yet, or it is another now) */
   state = "closed";
   /** Whether the session has just changed, by a login or logout elsewhere: until it is known which, nothing is sent. */
@@ -103,8 +104,9 @@ class Socket {
   constructor({ path, hello = { type: "ping" }, again = true, opened, heard, changed }) {
     Object.assign(this, { path, hello, again, opened, heard, changed });
     if (!again) return;
-    addEventListener("online", () => this.open());
-    addEventListener("offline", () => this.#gone(this.#socket, 0));
+    const { signal } = this.#life;
+    addEventListener("online", () => this.open(), { signal });
+    addEventListener("offline", () => this.#gone(this.#socket, 0), { signal });
   }
 
   open() {
@@ -142,6 +144,7 @@ class Socket {
   /** Close, and do not come back when the browser is online again. */
   end() {
     this.ended = true;
+    this.#life.abort();
     this.close();
   }
 
@@ -1100,6 +1103,7 @@ class ProcessSocket extends EventTarget {
     connected.delete(this.#socket);
     this.#subscriptions.clear();
     this.#socket.end();
+    this.#reject(this.#queue.splice(0), "closed");
   }
 
   #frame(frame) {
@@ -1158,9 +1162,8 @@ class ProcessSocket extends EventTarget {
       this.#way.delete(ref);
       reject(Failure.of(error));
       if (!subscription) continue;
-      if (["rate_limited", "session_limit_reached", "store_unavailable"].includes(error.code)) {
-        setTimeout(() => this.#ask(subscription), (error.retry_after ?? SUBSCRIBE_AGAIN) * 1000);
-      } else this.#subscriptions.delete(subscription);
+      if (["invalid_value", "bad_frame", "too_large", "not_allowed"].includes(error.code)) this.#subscriptions.delete(subscription);
+      else setTimeout(() => this.#ask(subscription), (error.retry_after ?? SUBSCRIBE_AGAIN) * 1000);
     }
     this.#tell("error", Failure.of(error));
   }

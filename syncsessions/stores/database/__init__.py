@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.core.checks import CheckMessage
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from syncsessions import database
@@ -45,6 +46,9 @@ class DatabaseStore(BaseStore):
         if isinstance(found, SyncSessionsError):
             raise found
         return found
+
+    def in_transaction(self) -> bool:
+        return connections[self.using].in_atomic_block
 
     def after_commit(self, tell: Callable[[], None]) -> None:
         after_commit(self.using, tell)

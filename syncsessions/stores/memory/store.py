@@ -91,8 +91,9 @@ class MemoryStore(BaseStore):
         ttl: float,
         limit: int | None,
         rate: Rate | None,
+        attach: Callable[[Entry], Any] | None = None,
     ) -> Entry:
-        """A new record's entry. Raises what `create` does."""
+        """A new record's entry, with what `attach` makes for it. Raises what `create` does."""
         with _lock:
             now = clock()
             space = self._spaces.get(namespace) or self._new_space(namespace, now)
@@ -106,6 +107,8 @@ class MemoryStore(BaseStore):
             if rate is not None:
                 space.creates.hit(rate, now, life)
             entry = Entry(id_, life, content, encode, now, now + ttl)
+            if attach is not None:  # nobody finds the one without the other
+                entry.attached = attach(entry)
             space.add(entry)
         return entry
 
