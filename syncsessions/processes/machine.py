@@ -90,11 +90,12 @@ class Machine:
         run = _Run(self, document, now)
         if self._middleware:
             after = self._through_middleware(run, Action(type_, payload))
+            dropped, after = after is state, state if after is run.unchanged else after
         else:
-            after = run.finish(Action(type_, payload))
+            after, dropped = run.finish(Action(type_, payload)), False
         _state, revision, rest = document
         rest = rest if not run.noted else rest._replace(throttled=run.throttled, pending=run.pending)
-        if not run.applied or (after is state and run.result is not state):
+        if dropped or not run.applied:
             return Change((state, revision, rest) if run.due is not None else document, applied=False, due=run.due)
         entry = None
         if self._process.history:
@@ -213,7 +214,7 @@ class _Run:
         self.document = document
         self.now = now
         self.action = Action("", None)
-        self.result: FrozenDict | None = None
+        self.unchanged: FrozenDict | None = None
         self.applied = False
         self.noted = False
         self.throttled = document[2].throttled
@@ -236,8 +237,11 @@ class _Run:
                 else:
                     ready.append(handler)
         self.applied = bool(ready or self.effects)
-        self.result = self.machine.reduce(tuple(ready), state, action.payload) if ready else state
-        return self.result
+        result = self.machine.reduce(tuple(ready), state, action.payload) if ready else state
+        if result is state and self.machine._middleware:
+            # A middleware that returns `state` drops; this one is told from that.
+            result = self.unchanged = merged(state, {})
+        return result
 
     def _is_time(self, handler: Handler, action: Action) -> bool:
         if handler.throttle is not None:

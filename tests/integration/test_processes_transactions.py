@@ -129,3 +129,39 @@ def test_reset_goes_back_to_a_start_of_the_present_version(site: Site, monkeypat
     for each in (session, again):
         each.reset()
         assert each.state() == {"user": {"name": "guest"}, "words": []}
+
+
+class Mail(Reducer):
+    name = "mail"
+
+    @action(effect=True)
+    async def send(self, ctx: Any, payload: Any) -> None:
+        sent.append(payload)
+
+    @action
+    def keep(self, state: Any, payload: Any) -> Any:
+        return state
+
+
+sent: list[Any] = []
+
+
+def dropping(session_id: str, action: Any, state: Any, next: Any) -> Any:  # noqa: A002
+    after = next(action)
+    return state if action.payload == "drop" else after
+
+
+class Post(SessionProcess):
+    reducers = [Mail]
+    middleware = [dropping]
+
+
+@everywhere
+@sync_only
+def test_a_middleware_that_returns_the_state_drops_what_changes_nothing(site: Site) -> None:
+    session = Post.start("one")
+    assert session.dispatch("mail.keep", "drop") == 0
+    assert session.dispatch("mail.send", "drop") == 0
+    assert session.dispatch("mail.keep", "kept") == 1
+    session.run("mail.send", "sent").result(10)
+    assert (sent.pop(), sent, session.revision()) == ("sent", [], 2)
