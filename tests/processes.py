@@ -13,7 +13,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from syncsessions import processes
-from syncsessions.processes import Reducer, Reply, Session, SessionProcess, action, background, call, cast
+from syncsessions.processes import Reducer, Reply, Session, SessionProcess, action, background, call, cast, sweeping
 from syncsessions.processes import process as process_module
 from syncsessions.processes.names import NAMESPACE
 from syncsessions.stores import stores
@@ -90,7 +90,8 @@ class Site:
 
 
 @pytest.fixture
-def site(params: dict[str, Any], form: str, settings: Any) -> Iterator[Site]:
+def site(params: dict[str, Any], form: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    monkeypatch.setattr(sweeping, "SWEPT_EVERY", 10**9)  # by the tests only
     settings.SYNCSESSIONS = {**settings.SYNCSESSIONS, "STORES": {"default": params}}
     yield Site(form, settings)
     if background._loop is not None:
