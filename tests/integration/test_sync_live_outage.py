@@ -201,12 +201,11 @@ async def test_redis_is_killed_and_comes_back(kept: bool, layer: str, valkey: An
         assert not any(each.broken for each in clients)
 
         # What believed itself in a session is in it, or was told of its end.
-        await until(lambda: _agree(resting, kept))
+        await until(lambda: _settled(resting, kept))
         alive = [(owner, peer) for owner, peer in resting if owner.in_session]
         for owner, peer in alive:
             assert await relayed(owner, peer, "after")
             assert await relayed(peer, owner, "after")
-        await until(lambda: _left([len(alive)] * 3))
         for owner, peer in resting:
             await asyncio.gather(owner.leave(), peer.leave())
         await until(lambda: _left([0, 0, 0]))
@@ -224,8 +223,10 @@ async def _were_told(pairs: list[tuple[Client, Client]]) -> bool:
     return all(AWAY & set(owner.codes + peer.codes) for owner, peer in pairs)
 
 
-async def _agree(pairs: list[tuple[Client, Client]], kept: bool) -> bool:
-    return all(owner.in_session == peer.in_session and (kept or not owner.in_session) for owner, peer in pairs)
+async def _settled(pairs: list[tuple[Client, Client]], kept: bool) -> bool:
+    """Whether both of each pair believe the same, and the store with them."""
+    agree = all(owner.in_session == peer.in_session and (kept or not owner.in_session) for owner, peer in pairs)
+    return agree and await _left([sum(owner.in_session for owner, _peer in pairs)] * 3)
 
 
 async def _left(expected: list[int]) -> bool:
