@@ -56,6 +56,12 @@ def started(table: Table, start: FrozenDict) -> FrozenDict:
     return merged(start, table.slices)
 
 
+def completed(table: Table, state: FrozenDict) -> FrozenDict:
+    """The state with every reducer's slice: a deploy may have added one."""
+    new = {name: initial for name, initial in table.slices.items() if name not in state}
+    return merged(state, new) if new else state
+
+
 def data_of(document: Document) -> dict[str, JSON]:
     """The document as a record's data. The values are its own, not copies."""
     state, revision, rest = document

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from syncsessions.exceptions import InvalidValue
 from syncsessions.json_values import JSON
-from syncsessions.processes.frozen import FrozenDict, frozen_dict, merged
+from syncsessions.processes.frozen import FrozenDict, frozen_dict
 
 SHOWN = ("revision", "type", "payload", "at")
 
@@ -60,7 +60,7 @@ def undone(state: FrozenDict, entries: Iterable[Mapping[str, Any]]) -> FrozenDic
         values.update(each["undo"])
         for key in each["added"]:
             values.pop(key, None)
-    return merged(frozen_dict({}, "state"), dict(frozen_dict(values, "state")))
+    return frozen_dict(values, "state")
 
 
 def shown(entries: Sequence[Mapping[str, Any]]) -> list[dict[str, JSON]]:

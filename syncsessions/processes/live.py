@@ -12,10 +12,10 @@ from syncsessions.json_values import JSON, encode
 from syncsessions.processes.document import Document, data_of
 from syncsessions.processes.frozen import frozen, frozen_args
 from syncsessions.processes.machine import Change
-from syncsessions.processes.names import NAMESPACE
+from syncsessions.processes.names import EXPIRED, NAMESPACE, TERMINATED
 from syncsessions.processes.running import Steps
 from syncsessions.processes.session import Session
-from syncsessions.processes.steps import EXPIRED, TERMINATED, TIMEOUT, Known
+from syncsessions.processes.steps import TIMEOUT, Known
 from syncsessions.signals import message_failed, message_handled
 from syncsessions.stores.memory.store import clock
 from syncsessions.stores.operations import Delete, Touch

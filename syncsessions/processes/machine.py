@@ -61,10 +61,6 @@ class Machine:
         self._reducers = [reducer(session_id) for reducer in self.table.reducers]
         self._middleware: Sequence[Callable[..., Any]] = process.middleware
 
-    @property
-    def process(self) -> SessionProcess:
-        return self._process
-
     def reduce(self, plan: Plan, state: FrozenDict, payload: JSON) -> FrozenDict:
         """The state after the plan's handlers, whatever their times."""
         changes: dict[str, JSON] = {}

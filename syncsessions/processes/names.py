@@ -9,6 +9,7 @@ from syncsessions.digests import text_hash
 NAMESPACE = "processes"
 ENDINGS = "processes.endings"
 """Lives that were terminated, for watchers that missed the ring."""
+EXPIRED, TERMINATED = "expired", "terminated"  # why a session has stopped
 NAMESPACES = (NAMESPACE, ENDINGS)
 ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 MAX_PATH = 130  # characters; longer dotted paths stand as a hash

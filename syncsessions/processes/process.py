@@ -20,7 +20,7 @@ from syncsessions.exceptions import (
 from syncsessions.json_values import encode
 from syncsessions.processes import registry, sweeping, telling
 from syncsessions.processes.declarations import Reducer
-from syncsessions.processes.document import Document, data_of, of_snapshot, opened
+from syncsessions.processes.document import Document, completed, data_of, of_snapshot, opened
 from syncsessions.processes.frozen import FrozenDict, frozen, frozen_dict, merged
 from syncsessions.processes.live import LiveSession, text_of
 from syncsessions.processes.names import NAMESPACE, is_id, record_prefix
@@ -182,8 +182,7 @@ class SessionProcess:
             state, rest = of_snapshot(snapshot)
             if rest.vsn != cls.vsn:
                 state, rest = cls.migrated(session_id, rest.vsn, state), rest.of_version(cls.vsn)
-            new = {name: initial for name, initial in cls.table.slices.items() if name not in state}
-            return merged(state, new) if new else state, 0, rest
+            return completed(cls.table, state), 0, rest
 
         return (yield from cls._open(session_id, document))
 

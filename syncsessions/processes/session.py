@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from syncsessions.json_values import JSON
 from syncsessions.processes import effects
@@ -16,9 +16,6 @@ from syncsessions.processes.running import arun, run
 from syncsessions.processes.steps import TIMEOUT, SessionSteps
 from syncsessions.processes.subscriptions import Callback, Subscription
 from syncsessions.processes.watching import Watch
-
-if TYPE_CHECKING:
-    pass
 
 
 class Session(SessionSteps):

@@ -10,13 +10,12 @@ from django.utils.translation import gettext as _
 from syncsessions import conf, staff
 from syncsessions.exceptions import AlreadyExists, Conflict, NotFound, StoreUnavailable, SyncSessionsError
 from syncsessions.processes.models import ActiveProcess
-from syncsessions.processes.names import ENDINGS, NAMESPACE, split
+from syncsessions.processes.names import ENDINGS, NAMESPACE, TERMINATED, split
 from syncsessions.processes.overview import Place, model_of
 from syncsessions.processes.process import ALIAS
 from syncsessions.processes.registry import class_of
 from syncsessions.processes.running import Steps, run
 from syncsessions.processes.session import Session
-from syncsessions.processes.steps import TERMINATED
 from syncsessions.processes.stored import REMEMBERED
 from syncsessions.processes.sweeping import tell_of_stop
 from syncsessions.stores import stores

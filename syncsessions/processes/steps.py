@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 TIMEOUT = 15.0  # seconds that a message may take, conflicts included
 BACKOFF = (0.001, 0.03)  # seconds that rivals for one session wait after the second conflict: first, longest
-EXPIRED, TERMINATED = "expired", "terminated"
 
 
 class Known(NamedTuple):

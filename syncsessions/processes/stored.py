@@ -12,13 +12,12 @@ from syncsessions.doorbell import ring
 from syncsessions.exceptions import AlreadyExists, Conflict, NotFound, SessionNotFound
 from syncsessions.json_values import encode
 from syncsessions.processes import background, registry
-from syncsessions.processes.document import data_of, of_data
-from syncsessions.processes.frozen import merged
+from syncsessions.processes.document import completed, data_of, of_data
 from syncsessions.processes.machine import Change
-from syncsessions.processes.names import ENDINGS, NAMESPACE, group_of
+from syncsessions.processes.names import ENDINGS, EXPIRED, NAMESPACE, TERMINATED, group_of
 from syncsessions.processes.running import Steps
 from syncsessions.processes.session import Session
-from syncsessions.processes.steps import EXPIRED, TERMINATED, Known
+from syncsessions.processes.steps import Known
 from syncsessions.stores.operations import Create, Delete, Get, Ping, ReadLog, Replace, Touch
 from syncsessions.stores.record import Record
 
@@ -95,12 +94,10 @@ class StoredSession(Session):
 
     def _known_of(self, record: Record) -> Known:
         state, revision, rest = of_data(record.data)
-        table = self.process.table
         if rest.vsn != self.process.vsn:
             state = self.process.migrated(self.id, rest.vsn, state)
             rest = rest.of_version(self.process.vsn)
-        new = {name: initial for name, initial in table.slices.items() if name not in state}
-        return Known((merged(state, new) if new else state, revision, rest), record.revision)
+        return Known((completed(self.process.table, state), revision, rest), record.revision)
 
     def _load(self) -> Steps[Known]:
         try:

@@ -11,7 +11,7 @@ from syncsessions.exceptions import SyncSessionsError
 from syncsessions.processes import registry, telling
 from syncsessions.processes.document import of_data
 from syncsessions.processes.frozen import FrozenDict, frozen_dict
-from syncsessions.processes.names import ENDINGS, NAMESPACE, group_of, split
+from syncsessions.processes.names import ENDINGS, EXPIRED, NAMESPACE, group_of, split
 from syncsessions.processes.running import Aside, Steps
 from syncsessions.signals import emit, expiry_failed, processes_expired
 from syncsessions.stores import stores
@@ -21,7 +21,6 @@ from syncsessions.stores.record import Record
 if TYPE_CHECKING:
     from syncsessions.processes.process import SessionProcess
 
-EXPIRED = "expired"
 BATCH = 200
 SWEPT_EVERY = 100  # starts
 FEW = 20  # records that somebody else's start may be held up for
