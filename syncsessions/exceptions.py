@@ -127,6 +127,17 @@ class StoreUnavailable(SyncSessionsError):
     default_message = _("The store does not answer; whether this was done is not known. Try again.")
 
 
+class SiteUnavailable(SyncSessionsError):
+    """The other site gave no useful answer. `offline` where it could not be reached, or not in time."""
+
+    code = "site_unavailable"
+    default_message = _("The other site does not answer as it should. Check its address, and try again later.")
+
+    def __init__(self, message: str | Promise | None = None, *, offline: bool = False) -> None:
+        super().__init__(message)
+        self.offline = offline
+
+
 class _WithCode(SyncSessionsError):
     """An error family whose members differ by code alone."""
 

@@ -12,6 +12,9 @@ Of session processes, each with the process class as sender and `session_id`: `p
 `message_failed` (kind, name, error); `processes_expired` (count, duration) and `expiry_failed` (error) of a sweep;
 `subscription_added`, `subscription_removed` (subscription), `subscription_notified` (subscription, duration);
 `selector_computed` (selector, hit, duration).
+
+Of connections, after the commit: `connection_status_changed` (connection, previous, status, by, by_peer, reason), `by`
+being the user, if one did it; `connection_severed` (connection) where the other site knows of no such link.
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ subscription_added = Signal()
 subscription_removed = Signal()
 subscription_notified = Signal()
 selector_computed = Signal()
+connection_status_changed = Signal()
+connection_severed = Signal()
 
 
 def emit(signal: Signal, sender: object, **named: Any) -> None:
