@@ -13,7 +13,7 @@ from syncsessions import session_id
 from syncsessions.consumers.session_process import SessionProcessConsumer
 from syncsessions.processes import Reducer, Session, SessionProcess, action, call, cast, registry
 from syncsessions.processes import process as process_module
-from syncsessions.stores import stores
+from tests.processes import nothing_goes_on
 from tests.sockets import Page
 from tests.stores import configuration
 
@@ -79,8 +79,8 @@ def process_store(request: Any, settings: Any) -> Iterator[None]:
     """A store of the test's own."""
     params = configuration(getattr(request, "param", "memory"))
     settings.SYNCSESSIONS = {**settings.SYNCSESSIONS, "STORES": {"default": params}}
-    yield
-    stores.close_all()
+    with nothing_goes_on():
+        yield
 
 
 on_each_store = pytest.mark.parametrize("process_store", ["memory", "redis", "sqlite"], indirect=True)

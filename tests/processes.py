@@ -13,6 +13,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from syncsessions import processes
+from syncsessions.exceptions import StoreUnavailable
 from syncsessions.processes import Reducer, Reply, Session, SessionProcess, action, background, call, cast, sweeping
 from syncsessions.processes import process as process_module
 from syncsessions.processes.names import NAMESPACE
@@ -93,7 +94,14 @@ class Site:
 def site(params: dict[str, Any], form: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(sweeping, "SWEPT_EVERY", 10**9)  # by the tests only
     settings.SYNCSESSIONS = {**settings.SYNCSESSIONS, "STORES": {"default": params}}
-    yield Site(form, settings)
+    with nothing_goes_on():
+        yield Site(form, settings)
+
+
+@contextmanager
+def nothing_goes_on() -> Iterator[None]:
+    """What a test has begun in the background ends with it, before its stores are taken away."""
+    yield
     if background._loop is not None:
         background.start(_end_all()).result(PATIENCE)
     stores.close_all()
@@ -102,7 +110,6 @@ def site(params: dict[str, Any], form: str, settings: Any, monkeypatch: pytest.M
 
 
 async def _end_all() -> None:
-    """Nothing of a test is to go on in the background after it."""
     for handle in getattr(asyncio.get_running_loop(), "_scheduled", ()):
         handle.cancel()
     for task in asyncio.all_tasks() - {asyncio.current_task()}:
@@ -319,6 +326,22 @@ def hearing(*signals: Any) -> Iterator[list[State]]:
     finally:
         for signal in signals:
             signal.disconnect(hear)
+
+
+def away_in_the_background(monkeypatch: pytest.MonkeyPatch, session: Form, times: int) -> list[bool]:
+    """The store does not answer when this process's background loop first looks at the session; for each time, whether
+    it is still to come."""
+    kind = type(session.plain)
+    current, away = kind._current, [True] * times
+
+    def at_first_away(self: Any) -> Any:
+        if True in away and threading.current_thread().name == "syncsessions-processes":
+            away[away.index(True)] = False
+            raise StoreUnavailable
+        return (yield from current(self))
+
+    monkeypatch.setattr(kind, "_current", at_first_away)
+    return away
 
 
 async def until(condition: Callable[[], Any], deadline: float = PATIENCE) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar
@@ -12,7 +13,15 @@ from django.utils.translation import gettext as _
 
 from syncsessions.consumers.base import BaseConsumer
 from syncsessions.consumers.browser_process import Selectors, allow, get_or_start, id_of, select, sweep_now_and_then
-from syncsessions.exceptions import CallFailed, CastFailed, FrameError, InvalidValue, SessionNotFound, StoreUnavailable
+from syncsessions.exceptions import (
+    CallFailed,
+    CastFailed,
+    FrameError,
+    InvalidValue,
+    RateLimited,
+    SessionNotFound,
+    StoreUnavailable,
+)
 from syncsessions.frames import Frame, ref_of
 from syncsessions.json_values import JSON
 from syncsessions.processes import Session, SessionProcess
@@ -21,6 +30,7 @@ from syncsessions.processes.functions import default_class
 from syncsessions.processes.history import same
 from syncsessions.processes.running import Steps, arun
 from syncsessions.processes.watching import LOOK_EVERY, listen, stop_listening
+from syncsessions.signals import emit, rate_limited
 
 logger = logging.getLogger("syncsessions.consumers")
 
@@ -43,6 +53,10 @@ class SessionProcessConsumer(BaseConsumer):
     """How many sessions a client address may start; None for any number."""
     pause: ClassVar[float] = 0.05
     """Seconds between two looks at a session that others keep changing."""
+    values_rate: ClassVar[float] = 4 * 1024 * 1024
+    """Bytes of values a second, sustained: a frame that asks for them is small, and they may be large."""
+    values_burst: ClassVar[float] = 16 * 1024 * 1024
+    """Bytes of values at once. Beyond, changes come later, and `subscribe` is refused as rate_limited."""
 
     _session: Session | None = None
 
@@ -68,6 +82,7 @@ class SessionProcessConsumer(BaseConsumer):
         self._reason: str | None = None
         self._ear: _Ear | None = None
         self._looked_at = self._look_at = float("-inf")
+        self._paid_at = float("-inf")
 
     async def received(self, frame: Frame) -> None:
         answers = {"subscribe": self._subscribe, "dispatch": self._dispatch}
@@ -101,8 +116,14 @@ class SessionProcessConsumer(BaseConsumer):
         for name in names:
             if name not in self.selectors:
                 raise InvalidValue(_("There is no selector “%(name)s”.") % {"name": name[:100]}, key=name[:100])
+        if wait := self._debt():
+            if rate_limited.receivers:
+                emit(rate_limited, type(self), retry_after=wait)
+            raise RateLimited(retry_after=wait)
         known = await self._with_session(lambda session: session._current())
-        self._subscribed.update({name: self.selectors[name] for name in names})
+        if not self._subscribed.keys() >= set(names):
+            self._values = None
+            self._subscribed.update({name: self.selectors[name] for name in names})
         await self._show(known.document, frame)
 
     async def _dispatch(self, frame: Frame) -> None:
@@ -163,7 +184,8 @@ class SessionProcessConsumer(BaseConsumer):
     # Looking
 
     def _look_soon(self) -> None:
-        self._look_at = min(self._look_at, max(self._loop.time(), self._looked_at + self.pause))
+        now = self._loop.time()
+        self._look_at = min(self._look_at, max(now + self._debt(), self._looked_at + self.pause))
         self.line.wake(LOOK, self._look_at)
 
     def _plan_look(self) -> None:
@@ -196,11 +218,21 @@ class SessionProcessConsumer(BaseConsumer):
         session = self._session
         if session is None or (asked is None and revision <= self._revision):
             return
-        values = select(session, self._subscribed, state)
-        before, self._values, self._revision = self._values, values, revision
-        if asked is not None or (self._subscribed and (before is None or not same(values, before))):
+        if asked is None and self._debt():
+            self._look_soon()
+            return
+        before, changed = self._values, revision != self._revision
+        if before is None or changed:
+            self._values, self._revision = select(session, self._subscribed, state), revision
+        if asked is not None or (self._subscribed and (before is None or not same(self._values, before))):
             ref = {} if asked is None else ref_of(asked)
-            await self.send_frame({"type": "state", **ref, "values": values, "revision": revision})
+            text = json.dumps({"type": "state", **ref, "values": self._values, "revision": revision})
+            self._paid_at = max(self._paid_at, self._loop.time()) + len(text) / self.values_rate
+            await self.send_text(text)
+
+    def _debt(self) -> float:
+        """Seconds until values may be sent again."""
+        return max(0.0, self._paid_at - self._loop.time() - self.values_burst / self.values_rate)
 
 
 class _Ear:

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from syncsessions.exceptions import InvalidValue
 from syncsessions.json_values import JSON
 from syncsessions.processes.frozen import FrozenDict, frozen_dict, merged
+from syncsessions.processes.names import PATH
 from syncsessions.processes.table import Table
 
 
@@ -33,6 +34,8 @@ class Rest(NamedTuple):
     """By handler's key, what its debounce holds back."""
     start_vsn: int | None = None
     """The version of `start`, where that is another."""
+    path: str | None = None
+    """The class's, where the record's id has no room for it."""
 
     def of_version(self, vsn: int) -> Rest:
         """For a state that was taken over by this version; the start is, when somebody goes back to it."""
@@ -72,6 +75,8 @@ def data_of(document: Document) -> dict[str, JSON]:
         data["throttled"] = dict(rest.throttled)
     if rest.pending:
         data["pending"] = {key: list(pending) for key, pending in rest.pending.items()}
+    if rest.path is not None:
+        data[PATH] = rest.path
     return data
 
 
@@ -83,6 +88,7 @@ def of_data(data: Mapping[str, Any]) -> Document:
         data.get("throttled", {}),
         {key: Pending(*pending) for key, pending in data.get("pending", {}).items()},
         data.get("start_vsn"),
+        data.get(PATH),
     )
     return frozen_dict(data["state"], "state"), data["revision"], rest
 

@@ -10,12 +10,14 @@ from concurrent.futures import wait as wait_for_all
 from typing import TYPE_CHECKING, Any
 
 from syncsessions.exceptions import SessionNotFound
-from syncsessions.processes import background, telling
+from syncsessions.processes import background, registry, telling
 from syncsessions.processes.frozen import FrozenDict
 from syncsessions.processes.machine import Cause
+from syncsessions.processes.running import arun
+from syncsessions.processes.watching import wait_for_the_end
 
 if TYPE_CHECKING:
-    from syncsessions.processes.session import Session
+    from syncsessions.processes.steps import SessionSteps
 
 
 class Effect:
@@ -75,7 +77,7 @@ class Seen(FrozenDict):
 class Context:
     """What an effect is given: `session_id`, `state`, `dispatch`."""
 
-    def __init__(self, session: Session, state: FrozenDict) -> None:
+    def __init__(self, session: SessionSteps, state: FrozenDict) -> None:
         self._session = session
         self._tasks: set[asyncio.Task[int]] = set()
         self.session_id = session.id
@@ -88,13 +90,12 @@ class Context:
         return task
 
     async def _dispatch(self, type_: str, payload: Any) -> int:
-        revision = await self._session.adispatch(type_, payload)
-        recent = self._session._recent()
-        self.state = Seen(await self._session.astate() if recent is None else recent.document[0], self._read)
+        state, revision, _rest = (await arun(self._session.store, self._session._dispatch(type_, payload))).document
+        self.state = Seen(state, self._read)
         return revision
 
     async def _read(self, selector: Callable[[Any], Any] | None) -> Any:
-        state = await self._session.astate()
+        state = (await arun(self._session.store, self._session._current())).document[0]
         self.state = Seen(state, self._read)
         return state if selector is None else selector(state)
 
@@ -107,7 +108,7 @@ class Context:
 class Running:
     """The effects of one session that run in this process."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SessionSteps) -> None:
         self._session = session
         self._effects: dict[Future[Any], None] = {}
         self._watch: Future[Any] | None = None
@@ -139,26 +140,22 @@ class Running:
 
     async def _cancel_at_the_end(self) -> None:
         """The session may be stopped by any worker."""
-        watch = self._session.watch(lambda state: None)
-        try:
-            async for _nothing in watch:
-                pass
-            self.cancel()
-        finally:
-            await watch.aclose()
+        await wait_for_the_end(self._session)
+        self.cancel()
 
 
-def start(session: Session, cause: Cause, state: FrozenDict) -> Effect:
+def start(session: SessionSteps, cause: Cause, state: FrozenDict) -> Effect:
     """Run an effect of this session, which has just come to this state."""
     reducer = session.machine._reducers[cause.handler.owner]
     future = background.start(_run(session, cause, reducer, state))
-    if session._effects is None:
-        session._effects = Running(session)
+    with registry.making:
+        if session._effects is None:
+            session._effects = Running(session)
     session._effects.add(future)
     return Effect([future])
 
 
-async def _run(session: Session, cause: Cause, reducer: Any, state: FrozenDict) -> Any:
+async def _run(session: SessionSteps, cause: Cause, reducer: Any, state: FrozenDict) -> Any:
     context = Context(session, state)
     try:
         result = await cause.handler.method(reducer, context, cause.payload)

@@ -13,7 +13,7 @@ from syncsessions.exceptions import Conflict, SessionNotFound, StoreUnavailable,
 from syncsessions.json_values import encode, size
 from syncsessions.processes import registry, telling
 from syncsessions.processes.frozen import frozen
-from syncsessions.processes.names import NAMESPACE, is_id, split
+from syncsessions.processes.names import NAMESPACE, is_id, path_of, split
 from syncsessions.processes.process import ALIAS, SessionProcess
 from syncsessions.processes.running import Steps, arun, run
 from syncsessions.processes.session import Session
@@ -41,7 +41,8 @@ async def astart_session(id: str, args: Any = None, cls: type[SessionProcess] | 
 def get_session(id: str, cls: type[SessionProcess] | None = None) -> Session:  # noqa: A002
     """The session of `cls`; without it, that of PROCESS_CLASS, else the only one of this id.
 
-    Raises `SessionNotFound`, and `Conflict` where several classes have one.
+    Where no class that was imported so far has one, all records are looked through, and the class that one names is
+    imported. Raises `SessionNotFound`, and `Conflict` where several classes have one.
     """
     return run(stores[ALIAS], _get(id, cls))
 
@@ -118,22 +119,27 @@ def _get(session_id: str, cls: type[SessionProcess] | None) -> Steps[Session]:
         return (yield from cls._get(session_id))
     if not is_id(session_id):
         raise SessionNotFound
-    default = default_class()
-    try:
-        return (yield from default._get(session_id))
-    except SessionNotFound:
-        pass
-    found = []
-    for each in registry.known_classes():
-        try:
-            found.append((yield from each._get(session_id)))
-        except SessionNotFound:
-            continue
+    found = yield from _of([default_class()], session_id)
+    found = found or (yield from _of(registry.known_classes(), session_id))
+    if not found:
+        named = [record for record in (yield from _records()) if split(record.id)[1] == session_id]
+        found = yield from _of([each for each in map(registry.class_of, named) if each is not None], session_id)
     if not found:
         raise SessionNotFound
     if len(found) > 1:
         raise Conflict(f"Several processes have a session {session_id}: name the class.")
     return found[0]
+
+
+def _of(classes: Iterable[type[SessionProcess]], session_id: str) -> Steps[list[Session]]:
+    """The sessions of this id that these classes have."""
+    found = []
+    for each in classes:
+        try:
+            found.append((yield from each._get(session_id)))
+        except SessionNotFound:
+            continue
+    return found
 
 
 def _records() -> Steps[list[Record]]:
@@ -144,8 +150,7 @@ def _list(cls: type[SessionProcess] | None) -> Steps[list[Session]]:
     records = yield from _records()
     sessions = []
     for record in records:
-        path, session_id = split(record.id)
-        process = registry.class_of(path)
+        process, session_id = registry.class_of(record), split(record.id)[1]
         if process is None or (cls is not None and process is not cls):
             continue
         try:
@@ -169,7 +174,7 @@ def _stats() -> Steps[dict[str, Any]]:
     by_class: dict[str, int] = {}
     total = 0
     for record in records:
-        path, _session_id = split(record.id)
+        path = path_of(record)
         by_class[path] = by_class.get(path, 0) + 1
         total += size(encode(record.data))
     count = len(records)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from syncsessions.exceptions import CallTimeout, Conflict, NotFound, SessionNotFound
 from syncsessions.json_values import JSON, encode
+from syncsessions.processes import background, registry, sweeping
 from syncsessions.processes.document import Document, data_of
 from syncsessions.processes.frozen import frozen, frozen_args
 from syncsessions.processes.machine import Change
@@ -24,6 +28,34 @@ if TYPE_CHECKING:
     from syncsessions.processes.process import SessionProcess
     from syncsessions.stores.memory.space import Entry
     from syncsessions.stores.memory.store import MemoryStore
+
+LOOK_EVERY = 2.0  # seconds; who listens is to hear of an expiry within five
+_looking: Future[None] | None = None
+
+
+async def _look() -> None:
+    """Tell those who listen here of sessions that have expired, while anybody listens."""
+    global _looking
+    while True:
+        await asyncio.sleep(LOOK_EVERY)
+        with registry.making:
+            live = [session for session in list(registry.local.values()) if isinstance(session, LiveSession)]
+            if not live:
+                _looking = None
+                return
+        for session in live:
+            if session._is_over:
+                session.stopped(EXPIRED)
+
+
+def _start_anew() -> None:
+    """In a forked child: the loop stayed behind."""
+    global _looking
+    _looking = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_start_anew)
 
 
 def text_of(document: Document) -> str:
@@ -133,10 +165,14 @@ class LiveSession(Session):
         return self._known()
         yield
 
+    @property
+    def _is_over(self) -> bool:
+        return self._entry.deadline <= clock() or not self._entry.queued
+
     def _known(self) -> Known:
-        entry = self._entry
-        if entry.deadline <= clock() or not entry.queued:
+        if self._is_over:
             raise self._gone()
+        entry = self._entry
         version = entry.revision
         return Known(entry.content, version)
 
@@ -170,7 +206,7 @@ class LiveSession(Session):
         if not (yield Delete(NAMESPACE, self._entry.id, self._entry.life)):
             raise self._gone()
         self._terminated = True
-        yield from self.process.has_stopped(self.id, self.key, self._entry.content, TERMINATED)
+        yield from sweeping.say_goodbye(self.process, self.id, self.key, self._entry.content[0], TERMINATED)
 
     def _entries(self, limit: int | None) -> Steps[Sequence[Mapping[str, Any]]]:
         return list(islice(reversed(list(self._entry.log or ())), limit))
@@ -184,7 +220,11 @@ class LiveSession(Session):
         return moment - clock()
 
     def _follow(self) -> None:
-        """Whoever ends it is here."""
+        """Whoever terminates it is here, and tells; nobody may come when it expires."""
+        global _looking
+        with registry.making:
+            if _looking is None or _looking.done():
+                _looking = background.start(_look())
 
     def _ring(self, revision: int) -> None:
         """There are none in other processes."""

@@ -184,13 +184,17 @@ class Machine:
         return UnknownAction(message)
 
     def effects_of(self, type_: str) -> list[Handler]:
-        """The effects among an action's handlers. Raises `UnknownAction`, `InvalidValue` where there is none."""
+        """The effects among an action's handlers. Raises `UnknownAction`, and `InvalidValue` where there is none, or
+        one that would start at another time and maybe in another process."""
         plan = self.table.plan(type_) if isinstance(type_, str) else None
         if plan is None:
             raise self.unknown(type_)
         found = [handler for handler in plan if handler.effect]
         if not found:
             raise InvalidValue(_("“%(name)s” is no effect: dispatch it.") % {"name": type_}, key=type_)
+        if any(handler.debounce is not None for handler in found):
+            said = _("“%(name)s” is debounced, so that its effect starts later: dispatch it.")
+            raise InvalidValue(said % {"name": type_}, key=type_)
         return found
 
     @property

@@ -14,7 +14,7 @@ from syncsessions.frames import Frame
 from syncsessions.json_values import encode, size
 from syncsessions.paging import placed
 from syncsessions.processes.models import ActiveProcess
-from syncsessions.processes.names import MAX_PATH, NAMESPACE, split
+from syncsessions.processes.names import MAX_PATH, NAMESPACE, path_of, split
 from syncsessions.processes.process import SessionProcess
 from syncsessions.processes.registry import known_class, known_classes
 from syncsessions.processes.running import Steps
@@ -124,13 +124,12 @@ def look_at(place: Place, known: int | None = None) -> Steps[Detail]:
 
 
 def facts(record: Record, now: float) -> dict[str, Any]:
-    path, session_id = split(record.id)
-    process = known_class(path)
+    path, session_id = path_of(record), split(record.id)[1]
     revision = record.data.get("revision")
     return {
         "key": Place(record.id, record.life).key,
-        "class": process.path if process is not None else path,
-        "name": _class_name(path),
+        "class": path,
+        "name": path.rpartition(".")[2],
         "id": short(session_id, ID_SHOWN),
         "revision": revision if type(revision) is int else 0,
         "age": round(max(0.0, now - record.created_at.timestamp()), 1),
@@ -149,12 +148,9 @@ def classes(found: Any) -> list[str]:
 def model_of(place: Place) -> ActiveProcess:
     """The session as the admin's log names it."""
     path, session_id = split(place.record_id)
-    return ActiveProcess(life=place.life, name=short(f"{_class_name(path)} {short(session_id, ID_SHOWN)}", MAX_PATH))
-
-
-def _class_name(path: str) -> str:
     process = known_class(path)
-    return (process.path if process is not None else path).rpartition(".")[2]
+    name = (path if process is None else process.path).rpartition(".")[2]
+    return ActiveProcess(life=place.life, name=short(f"{name} {short(session_id, ID_SHOWN)}", MAX_PATH))
 
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from syncsessions.processes.declarations import Reducer
 from syncsessions.processes.document import Document, completed, data_of, of_snapshot, opened
 from syncsessions.processes.frozen import FrozenDict, frozen, frozen_dict, merged
 from syncsessions.processes.live import LiveSession, text_of
-from syncsessions.processes.names import NAMESPACE, is_id, record_prefix
+from syncsessions.processes.names import MAX_PATH, NAMESPACE, is_id, record_prefix
 from syncsessions.processes.running import Steps, arun, run
 from syncsessions.processes.session import Session
 from syncsessions.processes.stored import StoredSession, clock_of
@@ -163,7 +163,7 @@ class SessionProcess:
     # How
 
     @classmethod
-    def _start(cls, session_id: str, args: Any) -> Steps[Session]:
+    def _start(cls, session_id: str, args: Any, *, or_other: bool = False) -> Steps[Session]:
         def document() -> Document:
             plain = frozen(args, "args")
             try:
@@ -174,7 +174,7 @@ class SessionProcess:
                 raise cls._failed("init", error) from error
             return opened(cls.table, cls.vsn, frozen_dict(start, "init"))
 
-        return (yield from cls._open(session_id, document))
+        return (yield from cls._open(session_id, document, or_other=or_other))
 
     @classmethod
     def _restore(cls, session_id: str, snapshot: object) -> Steps[Session]:
@@ -203,14 +203,16 @@ class SessionProcess:
         return frozen_dict({key: value for key, value in made.items() if key not in cls.table.slices}, "migrate")
 
     @classmethod
-    def _open(cls, session_id: str, document_of: Callable[[], Document]) -> Steps[Session]:
+    def _open(cls, session_id: str, document_of: Callable[[], Document], *, or_other: bool = False) -> Steps[Session]:
+        """With `or_other` a session that somebody else starts meanwhile serves as well."""
         try:
             if not is_id(session_id):
                 raise InvalidSessionId
             document = document_of()
             session = yield from cls._create(session_id, document)
         except SyncSessionsError as error:
-            telling.start_failed(cls, session_id, error)
+            if not (or_other and isinstance(error, AlreadyExists)):
+                telling.start_failed(cls, session_id, error)
             raise
         telling.started(cls, session_id)
         yield from sweeping.now_and_then()
@@ -218,6 +220,9 @@ class SessionProcess:
 
     @classmethod
     def _create(cls, session_id: str, document: Document) -> Steps[Session]:
+        if len(cls.path) > MAX_PATH:
+            state, revision, rest = document
+            document = state, revision, rest._replace(path=cls.path)
         settings, store, ttl = conf.current(), stores[ALIAS], cls.lifetime()
         record_id = cls._prefix + session_id
         judged = operations.create(NAMESPACE, record_id, {}, ttl, settings.MAX_PROCESSES, settings.PROCESS_START_RATE)
@@ -285,7 +290,7 @@ class SessionProcess:
             except SessionNotFound:
                 pass
             try:
-                return (yield from cls._start(session_id, args))
+                return (yield from cls._start(session_id, args, or_other=True))
             except AlreadyExists:
                 continue  # somebody else was faster, or was until a moment ago
 
@@ -298,11 +303,6 @@ class SessionProcess:
         except NotFound:
             return False
         return True
-
-    @classmethod
-    def has_stopped(cls, session_id: str, key: tuple[str, str], document: Document, reason: str) -> Steps[None]:
-        """Tell of the end of a session, which this process has brought about."""
-        yield from sweeping.say_goodbye(cls, session_id, key, document[0], reason)
 
     @classmethod
     def _failed(cls, what: str, error: Exception) -> CallFailed:

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple, TypeVar
 
 from asgiref.sync import sync_to_async
 
-from syncsessions.exceptions import CallTimeout, SyncSessionsError
+from syncsessions.exceptions import CallTimeout
 from syncsessions.stores import BaseStore
 from syncsessions.stores.operations import Operation
+from syncsessions.stores.steps import adrive, drive
 
 Result = TypeVar("Result")
 
@@ -43,48 +44,32 @@ Steps = Generator[Operation | Blocking | Aside | Pause, Any, Result]
 
 def run(store: BaseStore, steps: Steps[Result]) -> Result:
     """Take the steps, waiting for each."""
-    try:
-        step = next(steps)
-        while True:
-            try:
-                if isinstance(step, Blocking):
-                    result = _wait(step)
-                elif isinstance(step, Aside):
-                    result = step.function()
-                elif isinstance(step, Pause):
-                    time.sleep(step.seconds)
-                    result = None
-                else:
-                    result = store.execute(step)
-            except SyncSessionsError as error:
-                step = steps.throw(error)
-            else:
-                step = steps.send(result)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+
+    def act(step: Any) -> Any:
+        if isinstance(step, Blocking):
+            return _wait(step)
+        if isinstance(step, Aside):
+            return step.function()
+        if isinstance(step, Pause):
+            return time.sleep(step.seconds)
+        return store.execute(step)
+
+    return drive(act, steps)
 
 
 async def arun(store: BaseStore, steps: Steps[Result]) -> Result:
     """`run`, without blocking the event loop."""
-    try:
-        step = next(steps)
-        while True:
-            try:
-                if isinstance(step, Blocking):
-                    result = await _await(step)
-                elif isinstance(step, Aside):
-                    result = await sync_to_async(step.function)()
-                elif isinstance(step, Pause):
-                    await asyncio.sleep(step.seconds)
-                    result = None
-                else:
-                    result = await store.aexecute(step)
-            except SyncSessionsError as error:
-                step = steps.throw(error)
-            else:
-                step = steps.send(result)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+
+    async def act(step: Any) -> Any:
+        if isinstance(step, Blocking):
+            return await _await(step)
+        if isinstance(step, Aside):
+            return await sync_to_async(step.function)()
+        if isinstance(step, Pause):
+            return await asyncio.sleep(step.seconds)
+        return await store.aexecute(step)
+
+    return await adrive(act, steps)
 
 
 def _wait(step: Blocking) -> Any:

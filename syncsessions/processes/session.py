@@ -6,12 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from syncsessions.json_values import JSON
-from syncsessions.processes import effects
 from syncsessions.processes.document import snapshot_of
 from syncsessions.processes.effects import Effect
 from syncsessions.processes.frozen import FrozenDict
 from syncsessions.processes.history import shown
-from syncsessions.processes.machine import Cause
 from syncsessions.processes.running import arun, run
 from syncsessions.processes.steps import TIMEOUT, SessionSteps
 from syncsessions.processes.subscriptions import Callback, Subscription
@@ -56,14 +54,14 @@ class Session(SessionSteps):
     def run(self, type: str, payload: Any = None) -> Effect:  # noqa: A002
         """Dispatch an action that has an effect; the effect, which can be awaited or cancelled.
 
-        Raises `InvalidValue` for an action without one.
+        Raises `InvalidValue` for an action without one or with a debounced one, which starts later and maybe elsewhere,
+        and `RateLimited` where a throttle drops it. There is nothing to wait for where a middleware drops it, or
+        inside a transaction of the store's database.
         """
-        self.machine.effects_of(type)
-        return effects.joined(run(self.store, self._dispatch(type, payload)).running)
+        return run(self.store, self._run(type, payload))
 
     async def arun(self, type: str, payload: Any = None) -> Effect:  # noqa: A002
-        self.machine.effects_of(type)
-        return effects.joined((await arun(self.store, self._dispatch(type, payload))).running)
+        return await arun(self.store, self._run(type, payload))
 
     # State
 
@@ -143,9 +141,6 @@ class Session(SessionSteps):
         Fast changes come as one, the last always comes. It ends when the session stops; `.reason` then says why.
         """
         return Watch(self, selector)
-
-    def _start(self, cause: Cause, state: FrozenDict) -> Effect:
-        return effects.start(self, cause, state)
 
 
 def _selected(state: FrozenDict, selector: Callable[[Any], Any] | None) -> Any:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, NamedTuple
 
 from django.utils.translation import gettext as _
 
 from syncsessions import conf, staff
-from syncsessions.exceptions import AlreadyExists, Conflict, NotFound, StoreUnavailable, SyncSessionsError
+from syncsessions.exceptions import Conflict, NotFound, StoreUnavailable, SyncSessionsError
+from syncsessions.processes import sweeping
+from syncsessions.processes.frozen import frozen_dict
 from syncsessions.processes.models import ActiveProcess
-from syncsessions.processes.names import ENDINGS, NAMESPACE, TERMINATED, split
+from syncsessions.processes.names import NAMESPACE, split
 from syncsessions.processes.overview import Place, model_of
 from syncsessions.processes.process import ALIAS
 from syncsessions.processes.registry import class_of
 from syncsessions.processes.running import Steps, run
 from syncsessions.processes.session import Session
-from syncsessions.processes.stored import REMEMBERED
-from syncsessions.processes.sweeping import tell_of_stop
 from syncsessions.stores import stores
-from syncsessions.stores.operations import Create, Delete, Get, Touch
+from syncsessions.stores.operations import Get, Touch
 from syncsessions.stores.record import Record
 
 
@@ -57,9 +56,10 @@ def terminate(place: Place, user_pk: Any) -> bool:
 
 
 def _touch(place: Place) -> Steps[bool]:
-    process = class_of(split(place.record_id)[0])
-    ttl = float(conf.current().PROCESS_TTL) if process is None else process.lifetime()
     try:
+        record: Record = yield Get(NAMESPACE, place.record_id)
+        process = class_of(record)
+        ttl = float(conf.current().PROCESS_TTL) if process is None else process.lifetime()
         yield Touch(NAMESPACE, place.record_id, ttl, place.life)
     except (NotFound, Conflict):
         return False
@@ -77,29 +77,17 @@ def _terminate(place: Place) -> Steps[bool]:
             return True
     except NotFound:
         return False
-    return (yield from _remove(place))
+    return (yield from sweeping.terminate(None, split(record.id)[1], place, frozen_dict({}, "state")))
 
 
 def _session_of(record: Record) -> Session | None:
     """None where this worker does not know the class, or cannot make its state one of the class's present version."""
-    path, session_id = split(record.id)
-    process = class_of(path)
+    process = class_of(record)
     if process is None:
         return None
     try:
-        return process._of_record(session_id, record)
+        return process._of_record(split(record.id)[1], record)
     except StoreUnavailable:
         raise
     except SyncSessionsError:
         return None
-
-
-def _remove(place: Place) -> Steps[bool]:
-    """Terminate a session whose class cannot be asked."""
-    with contextlib.suppress(AlreadyExists):
-        yield Create(ENDINGS, place.life, place.life, {}, "{}", REMEMBERED, None, None)
-    if not (yield Delete(NAMESPACE, place.record_id, place.life)):
-        return False
-    session_id = split(place.record_id)[1]
-    tell_of_stop(None, session_id, (place.record_id, place.life), TERMINATED)
-    return True

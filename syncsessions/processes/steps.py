@@ -14,6 +14,8 @@ from syncsessions.exceptions import (
     CallTimeout,
     Conflict,
     InvalidValue,
+    RateLimited,
+    SessionNotFound,
     SyncSessionsError,
     UnknownAction,
 )
@@ -23,7 +25,7 @@ from syncsessions.processes.document import Document
 from syncsessions.processes.effects import Effect
 from syncsessions.processes.frozen import FrozenDict, frozen, frozen_args
 from syncsessions.processes.history import checked_count
-from syncsessions.processes.machine import Cause, Change, Machine, next_due
+from syncsessions.processes.machine import Change, Machine, next_due
 from syncsessions.processes.running import Blocking, Pause, Steps
 from syncsessions.processes.subscriptions import Callback, Subscription, Subscriptions
 from syncsessions.processes.table import Message
@@ -60,7 +62,7 @@ class SessionSteps(ABC):
         self.id = session_id
         self._machine: Machine | None = None
         self._subscriptions: Subscriptions | None = None
-        self._watches: dict[Listener, None] | None = None
+        self._watches: dict[Listener, None] = {}
         self._effects: effects.Running | None = None
         self._timer: float | None = None
 
@@ -107,6 +109,10 @@ class SessionSteps(ABC):
         """The store's clock."""
 
     @abstractmethod
+    def _gone(self) -> SessionNotFound:
+        """It has stopped, as has been found out: what depends on it here ends. The error to raise."""
+
+    @abstractmethod
     def _until(self, moment: float) -> float:
         """Seconds from now until a moment of the store's clock, which was read before."""
 
@@ -145,6 +151,18 @@ class SessionSteps(ABC):
             raise
         telling.handled(process, self.id, "dispatch", type_, applied.document[1], began)
         return applied
+
+    def _run(self, type_: str, payload: Any) -> Steps[Effect]:
+        handlers = self.machine.effects_of(type_)
+        throttled = [handler.key for handler in handlers if handler.throttle is not None]
+        began = (yield from self._now())() if throttled else 0.0  # what is dropped is judged after this
+        applied = yield from self._dispatch(type_, payload)
+        if throttled and not applied.running and not self.store.in_transaction():
+            until = applied.document[2].throttled
+            wait = min(until.get(key, 0.0) for key in throttled) - began
+            if wait > 0:
+                raise RateLimited(retry_after=wait)
+        return effects.joined(applied.running)
 
     def _call(self, name: str, args: Sequence[Any], timeout: float) -> Steps[JSON]:
         machine = self.machine
@@ -276,11 +294,7 @@ class SessionSteps(ABC):
             self._ring(revision)
         if change.due is not None:
             timers.set(self, self._until(change.due))
-        return [self._start(cause, state) for cause in change.effects]
-
-    @abstractmethod
-    def _start(self, cause: Cause, state: FrozenDict) -> Effect:
-        """Start an effect of a message that was applied."""
+        return [effects.start(self, cause, state) for cause in change.effects]
 
     def _has_changed(self, state: FrozenDict, revision: int) -> None:
         """Tell those in this process."""
@@ -306,17 +320,19 @@ class SessionSteps(ABC):
         return (yield from self._message(travelled, fresh=True))
 
     def _subscribe(self, selector: Callable[[Any], Any] | None, callback: Callback) -> Steps[Subscription]:
+        with registry.making:
+            hub = self._subscriptions = self._subscriptions or Subscriptions(self)
         # There before the state is read: who changes or ends the session after that finds it.
-        if self._subscriptions is None:
-            self._subscriptions = Subscriptions(self)
+        subscription = hub.add(selector or _whole, callback)
         registry.local[self.key] = self
         try:
             known = yield from self._current()
-        except SyncSessionsError:
-            self.forget_if_idle()
+        except BaseException:
+            subscription.cancel()
             raise
         state, revision, _rest = known.document
-        subscription = self._subscriptions.add(selector or _whole, callback, state, revision)
+        if not hub.begin(subscription, state, revision):
+            raise self._gone()
         self._follow()
         return subscription
 
@@ -326,16 +342,21 @@ class SessionSteps(ABC):
 
     def forget_if_idle(self) -> None:
         """Nobody here listens any more, or nothing here runs: nobody has to find this object."""
-        busy = self._watches or self._effects or (self._subscriptions is not None and self._subscriptions.all)
-        if not busy and registry.local.get(self.key) is self:
+        if not self._is_busy and registry.local.get(self.key) is self:
             registry.local.pop(self.key, None)
+            if self._is_busy:  # by now; who came before the pop would not be found
+                registry.local[self.key] = self
+
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._watches or self._effects or (self._subscriptions is not None and self._subscriptions.all))
 
     def stopped(self, reason: str) -> None:
         """It has ended: so does all that depends on it in this process."""
         registry.local.pop(self.key, None)
         if self._subscriptions is not None:
             self._subscriptions.clear()
-        for watch in list(self._watches or ()):
+        for watch in list(self._watches):
             watch.wake(reason)
         if self._effects is not None:
             self._effects.cancel()

@@ -9,23 +9,23 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from syncsessions.doorbell import ring
-from syncsessions.exceptions import AlreadyExists, Conflict, NotFound, SessionNotFound
+from syncsessions.exceptions import Conflict, NotFound, SessionNotFound
 from syncsessions.json_values import encode
-from syncsessions.processes import background, registry
+from syncsessions.processes import background, registry, sweeping
 from syncsessions.processes.document import completed, data_of, of_data
 from syncsessions.processes.machine import Change
 from syncsessions.processes.names import ENDINGS, EXPIRED, NAMESPACE, TERMINATED, group_of
 from syncsessions.processes.running import Steps
 from syncsessions.processes.session import Session
 from syncsessions.processes.steps import Known
-from syncsessions.stores.operations import Create, Delete, Get, Ping, ReadLog, Replace, Touch
+from syncsessions.processes.watching import wait_for_the_end
+from syncsessions.stores.operations import Get, Ping, ReadLog, Replace, Touch
 from syncsessions.stores.record import Record
 
 if TYPE_CHECKING:
     from syncsessions.processes.process import SessionProcess
     from syncsessions.stores import BaseStore
 
-REMEMBERED = 60.0  # seconds for which a termination can be told from an expiry
 CLOCK_AGES_AFTER = 30.0  # seconds after which the store's clock is asked for anew
 
 
@@ -144,17 +144,8 @@ class StoredSession(Session):
 
     def _terminate(self) -> Steps[None]:
         known = yield from self._load()
-        marked = True
-        try:
-            yield Create(ENDINGS, self._life, self._life, {}, "{}", REMEMBERED, None, None)
-        except AlreadyExists:
-            marked = False
-        if not (yield Delete(NAMESPACE, self._record_id, self._life)):
-            if marked:
-                yield Delete(ENDINGS, self._life, None)
-            # Somebody else was first, or it has expired at this moment: then nobody has terminated it.
+        if not (yield from sweeping.terminate(self.process, self.id, self.key, known.document[0])):
             raise self._gone()
-        yield from self.process.has_stopped(self.id, self.key, known.document, TERMINATED)
 
     def _entries(self, limit: int | None) -> Steps[Sequence[Mapping[str, Any]]]:
         try:
@@ -178,20 +169,19 @@ class StoredSession(Session):
         return TERMINATED
 
     def _follow(self) -> None:
-        if self._following is None or self._following.done():
-            self._following = background.start(self._wait_for_the_end())
+        with registry.making:
+            if self._following is None or self._following.done():
+                self._following = background.start(self._notice_the_end())
 
-    async def _wait_for_the_end(self) -> None:
-        watch = self.watch(lambda state: None)
-        async for _nothing in watch:
-            pass
-        self.stopped(watch.reason or EXPIRED)
+    async def _notice_the_end(self) -> None:
+        self.stopped(await wait_for_the_end(self))
 
     def forget_if_idle(self) -> None:
-        subscribed = self._subscriptions is not None and self._subscriptions.all
-        if self._following is not None and not subscribed:
-            self._following.cancel()
-            self._following = None
+        with registry.making:
+            subscribed = self._subscriptions is not None and self._subscriptions.all
+            if self._following is not None and not subscribed:
+                self._following.cancel()
+                self._following = None
         super().forget_if_idle()
 
     def _ring(self, revision: int) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
+from contextvars import ContextVar
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
     from syncsessions.processes.steps import SessionSteps
 
 Callback = Callable[[Any], object]
+PATIENCE = 15.0  # seconds that a message waits for the callbacks of others
 _NOTHING = object()
+_in_callbacks: ContextVar[bool] = ContextVar("syncsessions_in_callbacks", default=False)
 
 
 class Subscription:
@@ -29,7 +33,7 @@ class Subscription:
         self.hub = hub
         self.selector = selector
         self.callback = callback
-        self.active = True
+        self.active = False
         self.keys: frozenset[str] | None = frozenset()
         """The top-level keys that the selector has read so far; ALL where it has read everything."""
         self.value: Any = _NOTHING
@@ -40,9 +44,14 @@ class Subscription:
 
 
 class Subscriptions:
-    """The subscriptions of one session, told in the order of its revisions, one message at a time."""
+    """The subscriptions of one session, told in the order of its revisions, one message at a time.
 
-    __slots__ = ("_by_key", "_groups", "_lock", "_revision", "_state", "all", "session")
+    Selectors and callbacks run in a turn. Whoever comes while another thread has it waits, so that it is told before
+    its message returns; from within the callbacks of any session nobody waits, for those may be what the other thread
+    waits for: the thread that has the turn then does the rest.
+    """
+
+    __slots__ = ("_by_key", "_groups", "_revision", "_state", "_turn", "_undone", "all", "session")
 
     def __init__(self, session: SessionSteps) -> None:
         self.session = session
@@ -50,52 +59,83 @@ class Subscriptions:
         # Those that read the same keys are looked for, and shown the state, together.
         self._groups: dict[frozenset[str] | None, dict[Subscription, None]] = {}
         self._by_key: dict[str, dict[frozenset[str], None]] = {}
-        self._lock = threading.RLock()  # a callback may dispatch
+        self._turn = threading.RLock()  # a callback may dispatch
+        self._undone: deque[tuple[Callable[[Any, Any], None], Any, Any]] = deque()
         self._state: FrozenDict | None = None
         self._revision = -1
 
-    def add(self, selector: Select, callback: Callback, state: FrozenDict, revision: int) -> Subscription:
+    def add(self, selector: Select, callback: Callback) -> Subscription:
+        """One that hears nothing yet, and that the end of the session finds."""
         subscription = Subscription(self, selector, callback)
-        with self._lock:
-            self.all[subscription] = None
-            if revision > self._revision or self._state is None:
-                self._state, self._revision = state, revision
-            if subscription_added.receivers:
-                emit(subscription_added, self.session.process, session_id=self.session.id, subscription=subscription)
-            self._select(subscription, Tracked(self._state))
+        self.all[subscription] = None
         return subscription
 
-    def remove(self, subscription: Subscription) -> None:
-        with self._lock:
-            if not subscription.active:
-                return
+    def begin(self, subscription: Subscription, state: FrozenDict, revision: int) -> bool:
+        """From now on it hears; first of this state, or of a newer one. False where it has been removed already."""
+        subscription.active = True
+        if subscription not in self.all:
             subscription.active = False
+            return False
+        if subscription_added.receivers:
+            emit(subscription_added, self.session.process, session_id=self.session.id, subscription=subscription)
+        self._do(self._begin, subscription, (state, revision))
+        return True
+
+    def remove(self, subscription: Subscription, *, waits: bool = True) -> None:
+        """Where it `waits`, a callback of this subscription that runs at this moment has ended after it."""
+        try:
             del self.all[subscription]
-            self._ungroup(subscription)
-        if subscription_removed.receivers:
+        except KeyError:
+            return
+        was_active, subscription.active = subscription.active, False
+        self._do(self._ungroup, subscription, None, waits=waits)
+        if was_active and subscription_removed.receivers:
             emit(subscription_removed, self.session.process, session_id=self.session.id, subscription=subscription)
         if not self.all:
             self.session.forget_if_idle()
 
     def clear(self) -> None:
         for subscription in list(self.all):
-            self.remove(subscription)
+            self.remove(subscription, waits=False)
 
     def tell(self, state: FrozenDict, revision: int) -> None:
         """Tell of a message that made this state. One that comes after a later one's is passed over."""
-        with self._lock:
-            before = self._state
-            if revision <= self._revision:
-                return
-            self._state, self._revision = state, revision
-            if before is None or state is before or not self.all:
-                return
-            groups: set[frozenset[str] | None] = {ALL}
-            for key in changes(before, state):
-                groups.update(self._by_key.get(key, ()))
-            for keys in groups:
-                if keys in self._groups:
-                    self._tell_group(keys)
+        self._do(self._tell, state, revision)
+
+    def _do(self, work: Callable[[Any, Any], None], one: object, other: object, *, waits: bool = True) -> None:
+        """Do it in a turn: here, or in the thread that has it."""
+        undone, turn = self._undone, self._turn
+        undone.append((work, one, other))
+        waits = waits and not _in_callbacks.get()
+        while undone and (turn.acquire(False) or (waits and turn.acquire(timeout=PATIENCE))):
+            token = _in_callbacks.set(True)
+            try:
+                while undone:
+                    work, one, other = undone.popleft()
+                    work(one, other)
+            finally:
+                _in_callbacks.reset(token)
+                turn.release()
+
+    def _begin(self, subscription: Subscription, now: tuple[FrozenDict, int]) -> None:
+        if self._state is None or now[1] > self._revision:
+            self._state, self._revision = now
+        if subscription.active:
+            self._select(subscription, Tracked(self._state))
+
+    def _tell(self, state: FrozenDict, revision: int) -> None:
+        before = self._state
+        if revision <= self._revision:
+            return
+        self._state, self._revision = state, revision
+        if before is None or state is before or not self.all:
+            return
+        groups: set[frozenset[str] | None] = {ALL}
+        for key in changes(before, state):
+            groups.update(self._by_key.get(key, ()))
+        for keys in groups:
+            if keys in self._groups:
+                self._tell_group(keys)
 
     def _tell_group(self, keys: frozenset[str] | None) -> None:
         """One look at the state serves all who read the same keys."""
@@ -179,7 +219,7 @@ class Subscriptions:
         for key in keys or ():
             self._by_key.setdefault(key, {})[keys] = None  # type: ignore[index]
 
-    def _ungroup(self, subscription: Subscription) -> None:
+    def _ungroup(self, subscription: Subscription, _nothing: object = None) -> None:
         keys = subscription.keys
         group = self._groups.get(keys)
         if group is None:

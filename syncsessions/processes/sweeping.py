@@ -7,20 +7,21 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from syncsessions.doorbell import ring
-from syncsessions.exceptions import SyncSessionsError
+from syncsessions.exceptions import AlreadyExists, SyncSessionsError
 from syncsessions.processes import registry, telling
 from syncsessions.processes.document import of_data
 from syncsessions.processes.frozen import FrozenDict, frozen_dict
-from syncsessions.processes.names import ENDINGS, EXPIRED, NAMESPACE, group_of, split
+from syncsessions.processes.names import ENDINGS, EXPIRED, NAMESPACE, TERMINATED, group_of, split
 from syncsessions.processes.running import Aside, Steps
-from syncsessions.signals import emit, expiry_failed, processes_expired
+from syncsessions.signals import emit, expiry_failed, process_stopped, processes_expired
 from syncsessions.stores import stores
-from syncsessions.stores.operations import Expire
+from syncsessions.stores.operations import Create, Delete, Expire
 from syncsessions.stores.record import Record
 
 if TYPE_CHECKING:
     from syncsessions.processes.process import SessionProcess
 
+REMEMBERED = 60.0  # seconds for which a termination can be told from an expiry
 BATCH = 200
 SWEPT_EVERY = 100  # starts
 FEW = 20  # records that somebody else's start may be held up for
@@ -51,17 +52,18 @@ def sweep(most: int | None = None) -> Steps[int]:
                 break
         yield Expire(ENDINGS, BATCH)
     except SyncSessionsError as error:
+        failure = error
         if expiry_failed.receivers:
-            emit(expiry_failed, None, error=error)
+            yield Aside(lambda: emit(expiry_failed, None, error=failure))
         raise
+    duration = perf_counter() - began
     if count and processes_expired.receivers:
-        emit(processes_expired, None, count=count, duration=perf_counter() - began)
+        yield Aside(lambda: emit(processes_expired, None, count=count, duration=duration))
     return count
 
 
 def _tell(record: Record) -> Steps[None]:
-    path, session_id = split(record.id)
-    process = registry.class_of(path)
+    process, session_id = registry.class_of(record), split(record.id)[1]
     try:
         state, _revision, rest = of_data(record.data)
         if process is not None and rest.vsn != process.vsn:
@@ -72,10 +74,31 @@ def _tell(record: Record) -> Steps[None]:
     yield from say_goodbye(process, session_id, (record.id, record.life), state, EXPIRED)
 
 
+def terminate(
+    process: type[SessionProcess] | None, session_id: str, key: tuple[str, str], state: FrozenDict
+) -> Steps[bool]:
+    """End a session, and leave word of that for those in other processes; False where it was gone."""
+    record_id, life = key
+    marked = True
+    try:
+        yield Create(ENDINGS, life, life, {}, "{}", REMEMBERED, None, None)
+    except AlreadyExists:
+        marked = False
+    if not (yield Delete(NAMESPACE, record_id, life)):
+        if marked:
+            yield Delete(ENDINGS, life, None)
+        # Somebody else was first, or it has expired at this moment: then nobody has terminated it.
+        return False
+    yield from say_goodbye(process, session_id, key, state, TERMINATED)
+    return True
+
+
 def say_goodbye(
     process: type[SessionProcess] | None, session_id: str, key: tuple[str, str], state: FrozenDict, reason: str
 ) -> Steps[None]:
-    """The process's own `on_stop`, which may use the ORM, then all others: when the caller's transaction stands."""
+    """The process's own `on_stop`, who listens here, the signal, who listens elsewhere: when the caller's transaction
+    stands. `on_stop` and the signal's receivers may use the ORM, whoever has found the session's end.
+    """
     store = stores["processes"]
 
     def reported() -> None:
@@ -84,20 +107,15 @@ def say_goodbye(
                 process(session_id).on_stop(session_id, state, reason)
             except Exception as error:
                 telling.harmless(process, session_id, "on_stop", error)
-        tell_of_stop(process, session_id, key, reason)
+        held = registry.local.get(key)
+        if held is not None:
+            held.stopped(reason)
+        telling.stopped(process, session_id, reason)
+        ring(group_of(*key), {"type": "process.changed", "stopped": reason})
 
     if store.in_transaction():
         store.after_commit(reported)
-    elif process is not None and process.says_goodbye:
+    elif process_stopped.receivers or (process is not None and process.says_goodbye):
         yield Aside(reported)
     else:
         reported()
-
-
-def tell_of_stop(process: type[SessionProcess] | None, session_id: str, key: tuple[str, str], reason: str) -> None:
-    """The signal, who listens here, and who listens elsewhere."""
-    held = registry.local.get(key)
-    if held is not None:
-        held.stopped(reason)
-    telling.stopped(process, session_id, reason)
-    ring(group_of(*key), {"type": "process.changed", "stopped": reason})

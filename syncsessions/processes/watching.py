@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -10,14 +11,15 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from channels.layers import get_channel_layer
 
 from syncsessions.exceptions import NotFound, StoreUnavailable
-from syncsessions.line import Line
+from syncsessions.line import BACKOFF, Line
 from syncsessions.processes import registry
 from syncsessions.processes.history import same
+from syncsessions.processes.names import EXPIRED
 from syncsessions.processes.running import arun
 from syncsessions.signals import doorbell_heard, emit
 
 if TYPE_CHECKING:
-    from syncsessions.processes.session import Session
+    from syncsessions.processes.steps import SessionSteps
 
 LOOK_EVERY = 4.0  # seconds; a lost ring is to be repaired within five
 _NOTHING = object()
@@ -30,17 +32,14 @@ class Listener(Protocol):
         """Something has changed; with a reason, the session has stopped. Called from any thread."""
 
 
-def listen(session: Session, listener: Listener) -> None:
+def listen(session: SessionSteps, listener: Listener) -> None:
     """Have the listener told of what happens to the session in this process."""
-    if session._watches is None:
-        session._watches = {}
     session._watches[listener] = None
     registry.local[session.key] = session
 
 
-def stop_listening(session: Session, listener: Listener) -> None:
-    if session._watches is not None:
-        session._watches.pop(listener, None)
+def stop_listening(session: SessionSteps, listener: Listener) -> None:
+    session._watches.pop(listener, None)
     session.forget_if_idle()
 
 
@@ -51,13 +50,13 @@ class Watch:
     has raised, hears no more either.
     """
 
-    def __init__(self, session: Session, selector: Callable[[Any], Any] | None) -> None:
+    def __init__(self, session: SessionSteps, selector: Callable[[Any], Any] | None) -> None:
         self._session = session
         self._selector = selector
         self._value: Any = _NOTHING
         self._line: Line | None = None
         self._ear = _Ear()
-        self._end: weakref.finalize[[Session, _Ear, Line], Watch] | None = None
+        self._end: weakref.finalize[[SessionSteps, _Ear, Line], Watch] | None = None
         self._closed = False
 
     @property
@@ -83,7 +82,7 @@ class Watch:
                 else:
                     await self._wait(self._line)
                 try:
-                    state = await self._session.astate()
+                    known = await arun(self._session.store, self._session._current())
                 except NotFound:
                     if self.reason is None:
                         self._ear.reason = await arun(self._session.store, self._session._reason())
@@ -93,6 +92,7 @@ class Watch:
                     if self._value is _NOTHING:
                         raise
                     continue  # it is asked again when it is time to look
+                state = known.document[0]
                 value = state if self._selector is None else self._selector(state)
                 if self._value is _NOTHING or not same(value, self._value):
                     self._value = value
@@ -129,6 +129,21 @@ class Watch:
             emit(doorbell_heard, type(self), message=message)
 
 
+async def wait_for_the_end(session: SessionSteps) -> str:
+    """Why the session has stopped, when it has; a store that does not answer is asked again."""
+    delay = BACKOFF[0]
+    while True:
+        async with Watch(session, lambda state: None) as watch:
+            try:
+                async for _nothing in watch:
+                    delay = BACKOFF[0]
+            except StoreUnavailable:
+                await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads those who ask
+                delay = min(delay * 2, BACKOFF[1])
+            else:
+                return watch.reason or EXPIRED
+
+
 class _Ear:
     """What a watch leaves with others, so that nobody but its user holds the watch itself."""
 
@@ -150,7 +165,7 @@ class _Ear:
         return {"type": "woken"}
 
 
-def _forget(session: Session, ear: _Ear, line: Line) -> None:
+def _forget(session: SessionSteps, ear: _Ear, line: Line) -> None:
     """Its user has left a watch without a word."""
     stop_listening(session, ear)
     if ear.loop is not None and not ear.loop.is_closed():

@@ -15,7 +15,7 @@ from syncsessions.consumers import ProcessConsumerMixin, SessionProcessConsumer,
 from syncsessions.exceptions import SyncSessionsError
 from syncsessions.processes import Reducer, SessionProcess, action, registry
 from syncsessions.processes import process as process_module
-from syncsessions.stores import stores
+from tests.processes import nothing_goes_on
 from tests.stores import configuration
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.filterwarnings("error")]
@@ -75,8 +75,8 @@ class ClicksConsumer(ProcessConsumerMixin, AsyncJsonWebsocketConsumer):
 @pytest.fixture(autouse=True, params=["memory", "redis"])
 def store(request: Any, settings: Any) -> Iterator[str]:
     settings.SYNCSESSIONS = {**settings.SYNCSESSIONS, "STORES": {"default": configuration(request.param)}}
-    yield request.param
-    stores.close_all()
+    with nothing_goes_on():
+        yield request.param
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Pages of one browser at two workers that share a Redis: one session, whoever serves it, and whoever is killed."""
+"""Pages of one browser at several workers that share a Redis: one session, whoever serves it, and whoever is killed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import contextlib
 import secrets
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from itertools import chain
 from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
 
 from tests.live import LiveServer, on_redis
 from tests.live_parties import DEADLINE, Party, workers
+from tests.processes import until
 from tests.servers import redis_url
 
 APPLICATION = "tests.site.asgi:application"
@@ -62,26 +66,40 @@ async def seen(party: Party, count: int) -> float:
     return time.monotonic() - started
 
 
-async def test_two_workers_serve_one_session() -> None:
-    async with workers("daphne", "uvicorn", env=environment(), application=APPLICATION) as (one, two):
-        cookie = await asyncio.to_thread(one.new_session)
-        async with page(one, cookie) as here:
-            assert await subscribed(here) == 0
-            async with page(two, cookie) as there:
-                assert await subscribed(there) == 0
-                assert await add(here) == 1
-                assert await seen(there, 1) < 2
-                revisions = await asyncio.gather(*(add_many(party, 20) for party in (here, there)))
-                assert sorted(sum(revisions, start=[])) == list(range(2, 42))  # noqa: RUF017 - two of them
-                await asyncio.gather(seen(here, 41), seen(there, 41))
-                assert await add(here) == 42
-                one.kill()
-                await seen(there, 42)
-                assert await add(there) == 43
-
-
 async def add_many(party: Party, count: int) -> list[int]:
     return [await add(party) for _number in range(count)]
+
+
+async def add_until_killed(party: Party, acknowledged: list[int]) -> None:
+    with contextlib.suppress(ConnectionClosed):
+        while True:
+            acknowledged.append(await add(party))
+
+
+async def test_three_workers_serve_one_session_and_one_is_killed_meanwhile() -> None:
+    kinds = ("daphne", "daphne", "uvicorn")
+    async with workers(*kinds, env=environment(), application=APPLICATION) as servers, AsyncExitStack() as stack:
+        cookie = await asyncio.to_thread(servers[0].new_session)
+        doomed, *others = [await stack.enter_async_context(page(server, cookie)) for server in servers]
+        for party in (doomed, *others):
+            assert await subscribed(party) == 0
+        assert await add(doomed) == 1
+        for party in others:
+            assert await seen(party, 1) < 2
+        told: list[int] = []
+        adding = [asyncio.create_task(add_many(party, 30)) for party in others]
+        killed = asyncio.create_task(add_until_killed(doomed, told))
+        await until(lambda: len(told) >= 5)
+        servers[0].kill()
+        revisions = [told, *await asyncio.gather(*adding)]
+        await killed
+        assert all(each == sorted(each) for each in revisions)
+        acknowledged = sorted(chain.from_iterable(revisions))
+        last = await add(others[0])
+        missing = set(range(2, last)) - set(acknowledged)  # applied, and not acknowledged any more
+        assert len(acknowledged) + len(missing) == last - 2
+        assert len(missing) <= 1
+        await asyncio.gather(*(seen(party, last) for party in others))
 
 
 async def test_a_layer_that_loses_everything() -> None:

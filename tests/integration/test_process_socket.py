@@ -15,7 +15,7 @@ from syncsessions.consumers.session_process import SessionProcessConsumer
 from syncsessions.processes import stored as stored_module
 from syncsessions.routing import process_routes
 from syncsessions.signals import process_stopped
-from tests.process_shop import (  # noqa: F401 - a fixture
+from tests.process_shop import (
     INK,
     LOST_AND_REPAIRED,
     PEN,
@@ -26,7 +26,6 @@ from tests.process_shop import (  # noqa: F401 - a fixture
     id_of,
     on_a_shared_store,
     on_each_store,
-    process_store,
     subscribed,
 )
 from tests.sockets import Page, new_session, until

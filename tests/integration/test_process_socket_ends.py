@@ -14,7 +14,7 @@ from django.test import Client
 
 from syncsessions.exceptions import SessionNotFound
 from syncsessions.processes import registry
-from tests.process_shop import (  # noqa: F401 - a fixture
+from tests.process_shop import (
     LOST_AND_REPAIRED,
     PEN,
     Shop,
@@ -24,7 +24,6 @@ from tests.process_shop import (  # noqa: F401 - a fixture
     id_of,
     on_a_shared_store,
     on_each_store,
-    process_store,
     subscribed,
 )
 from tests.sockets import Page, new_session

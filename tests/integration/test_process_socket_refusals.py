@@ -13,7 +13,7 @@ from syncsessions.consumers.session_process import SessionProcessConsumer
 from syncsessions.exceptions import StoreUnavailable
 from syncsessions.processes import SessionProcess
 from syncsessions.signals import message_failed, rate_limited
-from tests.process_shop import (  # noqa: F401 - a fixture
+from tests.process_shop import (
     EMPTY,
     PEN,
     Cart,
@@ -21,7 +21,6 @@ from tests.process_shop import (  # noqa: F401 - a fixture
     ShopConsumer,
     dispatched,
     id_of,
-    process_store,
     subscribed,
 )
 from tests.sockets import Page, new_session

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from syncsessions.exceptions import InvalidValue, SessionNotFound, UnknownAction
+from syncsessions.exceptions import InvalidValue, RateLimited, SessionNotFound, UnknownAction
 from syncsessions.processes import Reducer, SessionProcess, action, registry, watching
 from syncsessions.signals import message_failed
-from tests.processes import Form, Kiosk, Site, State, each_place, hearing, until
+from tests.processes import Form, Kiosk, Site, State, away_in_the_background, each_place, hearing, until
 
 pytestmark = each_place
 PATIENCE = 10.0
+THROTTLE = 30.0
 runs: list[str] = []
 
 
@@ -64,6 +65,10 @@ class Loader(Reducer):
     async def load_later(self, ctx: Any, payload: Any) -> None:
         await ctx.dispatch("loader.loaded", payload)
 
+    @action(effect=True, throttle=THROTTLE)
+    async def load_seldom(self, ctx: Any, payload: Any) -> Any:
+        return payload
+
 
 class Mirror(Loader):
     name = "mirror"
@@ -81,6 +86,11 @@ class Page(SessionProcess):
 
 class Pages(SessionProcess):
     reducers = [Loader, Mirror]
+
+
+class Closed(SessionProcess):
+    reducers = [Loader]
+    middleware = [lambda session_id, action, state, further: state]
 
 
 @pytest.fixture(autouse=True)
@@ -148,6 +158,31 @@ async def test_a_debounced_effect(site: Site) -> None:
     await until(lambda: _is(page, ["tea"]))
 
 
+async def test_a_debounced_effect_cannot_be_run(site: Site) -> None:
+    page = await site.start(cls=Page)
+    with pytest.raises(InvalidValue, match="debounced"):
+        await page.run("loader.load_later", "tea")
+    assert (await page.revision(), await page.history(), page.plain._timer) == (0, [], None)
+
+
+async def test_a_throttled_effect_runs_or_is_refused(site: Site) -> None:
+    page = await site.start(cls=Page)
+    assert await (await page.run("loader.load_seldom", "tea")) == "tea"
+    with pytest.raises(RateLimited) as caught:
+        await page.run("loader.load_seldom", "more")
+    assert 0 < caught.value.retry_after <= THROTTLE
+    assert await page.dispatch("loader.load_seldom", "more") == await page.revision() == 1
+    other = await site.start("b", cls=Page)
+    assert await (await other.run("loader.load_seldom", "cup")) == "cup"
+
+
+async def test_an_effect_that_a_middleware_drops(site: Site) -> None:
+    page = await site.start(cls=Closed)
+    effect = await page.run("loader.load_seldom", "tea")
+    assert effect.done()
+    assert await page.revision() == 0
+
+
 async def test_a_raising_effect_harms_nothing(site: Site, caplog: Any) -> None:
     page = await site.start(cls=Page)
     with hearing(message_failed) as heard:
@@ -191,6 +226,20 @@ async def test_wherever_it_is_stopped(site: Site) -> None:
     await until(lambda: runs)
     elsewhere = await site.elsewhere(page)
     if elsewhere.plain is not page.plain:  # another process knows nothing of who listens in this one
+        registry.local.clear()
+    await elsewhere.terminate()
+    await until(lambda: runs == ["begun", "cancelled"])
+    await until(effect.cancelled)
+
+
+async def test_though_the_store_is_away_when_it_begins(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "BACKOFF", (0.01, 0.05))
+    page = await site.start(cls=Page)
+    away = away_in_the_background(monkeypatch, page, times=3)
+    effect = await page.run("loader.wait")
+    await until(lambda: runs and not any(away))
+    elsewhere = await site.elsewhere(page)
+    if elsewhere.plain is not page.plain:
         registry.local.clear()
     await elsewhere.terminate()
     await until(lambda: runs == ["begun", "cancelled"])

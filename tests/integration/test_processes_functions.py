@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,7 +18,8 @@ from syncsessions.exceptions import (
     StoreUnavailable,
     UnknownAction,
 )
-from syncsessions.processes import DefaultProcess, SessionProcess, call, cast
+from syncsessions.processes import DefaultProcess, SessionProcess, call, cast, registry
+from syncsessions.processes.names import NAMESPACE
 from syncsessions.signals import expiry_failed, process_stopped, processes_expired
 from syncsessions.stores import stores
 from tests.processes import Kiosk, Shop, Site, State, each_place, hearing, until
@@ -91,6 +95,68 @@ async def test_get_session(site: Site) -> None:
     assert caught.value.code == "conflict"
     await site.functions.start_session("b")
     assert (await get("b")).plain.process is DefaultProcess
+
+
+SHELF = """
+from syncsessions.processes import SessionProcess
+
+class Shelf(SessionProcess):
+    pass
+
+class {long}(SessionProcess):
+    pass
+"""
+LONG = "Long" * 40
+
+
+@pytest.fixture
+def shelf(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A module with process classes."""
+    tmp_path.joinpath("shelf_processes.py").write_text(SHELF.format(long=LONG))
+    tmp_path.joinpath("broken_processes.py").write_text("raise ValueError('broken')")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("shelf_processes")
+    forget()
+
+
+def forget() -> None:
+    """This process has not imported it, as far as anybody can tell."""
+    sys.modules.pop("shelf_processes", None)
+    for path in [path for path, each in registry._classes.items() if each.__module__ == "shelf_processes"]:
+        del registry._classes[path]
+
+
+@pytest.mark.parametrize("name", ["Shelf", LONG])
+async def test_sessions_of_a_class_that_nobody_here_has_imported(site: Site, shelf: Any, name: str) -> None:
+    await site(getattr(shelf, name)).start("a")
+    path = f"shelf_processes.{name}"
+    forget()
+    assert (await site.functions.session_stats())["by_class"] == {path: 1}
+    assert "shelf_processes" not in sys.modules
+    assert (await site.functions.get_session("a")).plain.process.path == path
+    assert (await site.functions.session_stats())["by_class"] == {path: 1}
+    forget()
+    (found,) = await site.functions.list_sessions()
+    await site(found).terminate()
+    with pytest.raises(SessionNotFound):
+        await site.functions.get_session("a")
+
+
+async def test_records_that_name_no_process_class(site: Site, shelf: Any, caplog: Any) -> None:
+    """Whatever is imported for them, none of it is used."""
+    store = site(stores["processes"])
+    for path in ("os.path.join", "shelf_processes.SessionProcess.start", "nowhere.Shop", "no_path", "a" * 64):
+        await store.create(NAMESPACE, f"{path}:a", {"path": 3}, ttl=60)
+    await store.create(NAMESPACE, f"{'b' * 64}:a", {"path": "shelf_processes.Shelf"}, ttl=60)
+    with pytest.raises(SessionNotFound):
+        await site.functions.get_session("a")
+    assert caplog.text == ""
+    await store.create(NAMESPACE, "broken_processes.Shop:a", {}, ttl=60)
+    with pytest.raises(SessionNotFound):
+        await site.functions.get_session("a")
+    assert "broken_processes.Shop cannot be imported" in caplog.text
+    assert await site.functions.list_sessions() == []
+    assert (await site.functions.session_stats())["count"] == 7
 
 
 async def test_list_and_count(site: Site) -> None:

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 
 from syncsessions import signals
-from syncsessions.exceptions import SyncSessionsError
-from syncsessions.processes import create_selector, telling
+from syncsessions.exceptions import AlreadyExists, StoreUnavailable, SyncSessionsError
+from syncsessions.processes import create_selector, sweeping, telling
 from syncsessions.signals import (
     doorbell_rung,
+    expiry_failed,
     message_failed,
     message_handled,
     process_start_failed,
     process_started,
     process_stopped,
+    processes_expired,
     rate_limited,
     selector_computed,
     subscription_added,
     subscription_notified,
     subscription_removed,
 )
-from tests.processes import Shop, Site, each_place, hearing
+from syncsessions.stores import stores
+from tests.processes import Kiosk, Shop, Site, each_place, hearing, until
 
 pytestmark = each_place
 
@@ -92,6 +98,70 @@ async def test_lives(site: Site) -> None:
     ]
     assert heard[5]["retry_after"] == heard[4]["error"].retry_after
     assert heard[6]["reason"] == "terminated"
+
+
+class Greedy(Shop):
+    """Somebody else is faster."""
+
+    def init(self, args: Any) -> Any:
+        if args != "faster":
+            Greedy.start(self.session_id, "faster")
+        return super().init(args)
+
+
+async def test_a_start_that_somebody_else_made_is_none_that_failed(site: Site) -> None:
+    with hearing(process_started, process_start_failed) as heard:
+        session = await sync_to_async(Greedy.get_or_start)("a", "slower")
+    assert [each["signal"] for each in heard] == [process_started]
+    assert (await site(session).state())["args"] == "faster"
+    with hearing(process_start_failed) as heard, pytest.raises(AlreadyExists):
+        await sync_to_async(Greedy.start)("b", "slower")
+    assert [each["session_id"] for each in heard] == ["b"]
+
+
+async def test_nobody_hears_of_an_end_on_an_event_loop(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who hear of it may use the ORM."""
+    loops: list[Any] = []
+
+    def note(**named: Any) -> None:
+        with contextlib.suppress(RuntimeError):
+            loops.append((named["signal"], asyncio.get_running_loop()))
+
+    ends = [process_stopped, processes_expired, expiry_failed]
+    for signal in ends:
+        signal.connect(note)
+    try:
+        with hearing(*ends) as heard:
+            await site.let_expire(await site.start("gone", cls=Kiosk))
+            await until(lambda: _is_gone(site))
+            monkeypatch.setattr(sweeping, "SWEPT_EVERY", 1)
+            shop = await site.start("b", cls=Kiosk)
+            await until(lambda: [each["signal"] for each in heard] == [process_stopped, processes_expired])
+            await shop.terminate()
+            await site.let_expire(await site.start("c", cls=Kiosk))
+            await until(site.functions.expire_sessions)
+            monkeypatch.setattr(type(stores["processes"]), "execute", _unavailable)
+            monkeypatch.setattr(type(stores["processes"]), "aexecute", _aunavailable)
+            with pytest.raises(StoreUnavailable):
+                await site.functions.expire_sessions()
+            monkeypatch.undo()
+    finally:
+        for signal in ends:
+            signal.disconnect(note)
+    assert [each["signal"] for each in heard] == [*ends[:2], process_stopped, *ends]
+    assert loops == []
+
+
+async def _is_gone(site: Site) -> bool:
+    return not await site(Kiosk).started("gone")
+
+
+def _unavailable(self: Any, operation: Any) -> Any:
+    raise StoreUnavailable
+
+
+async def _aunavailable(self: Any, operation: Any) -> Any:
+    raise StoreUnavailable
 
 
 async def test_subscriptions_and_selectors(site: Site) -> None:

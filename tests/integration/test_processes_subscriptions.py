@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from syncsessions.exceptions import SessionNotFound
-from syncsessions.processes import create_selector, registry, watching
+from syncsessions.processes import create_selector, live, registry, watching
 from syncsessions.signals import message_failed, subscription_added, subscription_notified, subscription_removed
-from tests.processes import Site, each_place, hearing, until
+from tests.processes import Site, away_in_the_background, each_place, hearing, until
 
 pytestmark = each_place
 ITEM = {"price": 3}
@@ -197,6 +197,35 @@ async def test_an_expired_session_lets_its_subscriptions_go(site: Site) -> None:
         await site.let_expire(shop)
         await until(lambda: _expired(site))
         await until(lambda: len(heard) == 1)
+
+
+async def test_it_does_so_though_nobody_comes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert max(live.LOOK_EVERY, watching.LOOK_EVERY) < 5
+    monkeypatch.setattr(live, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(watching, "LOOK_EVERY", 0.05)
+    shop = await site.start()
+    subscription = await shop.subscribe(user, lambda value: None)
+    other = await site.start("b")
+    await other.subscribe(user, lambda value: None)
+    with hearing(subscription_removed) as heard:
+        await site.let_expire(shop)
+        await until(lambda: len(heard) == 1)
+    assert heard[0]["subscription"] is subscription
+    assert not subscription.active
+    assert shop.plain.key not in registry.local
+    assert other.plain.key in registry.local
+
+
+async def test_it_does_so_though_the_store_was_away(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "BACKOFF", (0.01, 0.05))
+    monkeypatch.setattr(live, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(watching, "LOOK_EVERY", 0.05)
+    shop = await site.start()
+    away = away_in_the_background(monkeypatch, shop, times=3)
+    subscription = await shop.subscribe(user, lambda value: None)
+    await until(lambda: not any(away) or type(shop.plain).__name__ == "LiveSession")
+    await site.let_expire(shop)
+    await until(lambda: not subscription.active)
 
 
 async def _expired(site: Site) -> bool:

@@ -1163,7 +1163,8 @@ class ProcessSocket extends EventTarget {
       reject(Failure.of(error));
       if (!subscription) continue;
       if (["invalid_value", "bad_frame", "too_large", "not_allowed"].includes(error.code)) this.#subscriptions.delete(subscription);
-      else setTimeout(() => this.#ask(subscription), (error.retry_after ?? SUBSCRIBE_AGAIN) * 1000);
+      // All pages were refused together where a site starts again: they do not come back together.
+      else setTimeout(() => this.#ask(subscription), (error.retry_after ?? SUBSCRIBE_AGAIN) * (1000 + 250 * Math.random()));
     }
     this.#tell("error", Failure.of(error));
   }
