@@ -5,7 +5,11 @@ from pathlib import Path
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-SECRET_KEY = os.environ.get("DEMO_SECRET_KEY", "a demo's key, which keeps no secrets")
+# Of `manage.py demo --sites 2` each site has a number, a database and cookies of its own.
+SITE = os.environ.get("DEMO_SITE", "")
+_SUFFIX = "" if SITE in ("", "1") else f"-{SITE}"
+
+SECRET_KEY = os.environ.get("DEMO_SECRET_KEY", f"a demo's key{_SUFFIX}, which keeps no secrets")
 DEBUG = True
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", *filter(None, [os.environ.get("DEMO_HOST")])]
 
@@ -54,7 +58,7 @@ TEMPLATES = [
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": os.environ.get("DEMO_DATABASE", BASE_DIR / "demo.sqlite3"),
+        "NAME": os.environ.get("DEMO_DATABASE", BASE_DIR / f"demo{_SUFFIX}.sqlite3"),
     }
 }
 
@@ -62,7 +66,11 @@ CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 
 SYNCSESSIONS = {
     "STASH_CLIENT_VIEWS": ["demo.note"],
+    "SITE_URL": os.environ.get("DEMO_SITE_URL"),
+    "ALLOW_PRIVATE_SITE_URLS": True,  # both sites are on this machine
 }
+SESSION_COOKIE_NAME = f"sessionid{_SUFFIX}"
+CSRF_COOKIE_NAME = f"csrftoken{_SUFFIX}"
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

@@ -7,5 +7,6 @@ urlpatterns = [
     path("", include("project.demo.urls")),
     path("accounts/", include("django.contrib.auth.urls")),
     path("syncsessions/", include("syncsessions.urls")),
+    path("sync/", include("syncsessions.connections.urls")),
     path("admin/", admin.site.urls),
 ]

@@ -11,10 +11,12 @@ class SyncSessionsConfig(AppConfig):
 
     def ready(self) -> None:
         from syncsessions import checks
+        from syncsessions.connections import removal
         from syncsessions.consumers import identity
         from syncsessions.stash import departures, rotation
 
         checks.register_all()
         identity.watch_logins()
         departures.watch()
+        removal.watch()
         rotation.watch()

@@ -10,6 +10,7 @@ from ipaddress import ip_network
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.hashers import identify_hasher
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags
 from django.core.checks import Warning as Caution
@@ -19,6 +20,8 @@ from django.utils.module_loading import import_string
 
 from syncsessions import conf
 from syncsessions.address import UNIX
+from syncsessions.connections import site_url
+from syncsessions.connections.incoming import MODES
 from syncsessions.exceptions import InvalidValue
 from syncsessions.processes import SessionProcess
 from syncsessions.stores import DEFAULT_STORE_ALIAS, InvalidStoreError, stores
@@ -34,7 +37,9 @@ def register_all() -> None:
     checks.register(check_stores, Tags.compatibility)
     checks.register(check_sessions, Tags.compatibility)
     checks.register(check_channel_layer, Tags.compatibility)
+    checks.register(check_connections, Tags.compatibility)
     checks.register(check_urls, Tags.urls)
+    checks.register(check_connection_urls, Tags.urls)
     checks.register(check_database, Tags.database)
 
 
@@ -76,7 +81,29 @@ def _wrong_values(given: conf.Settings) -> list[tuple[str, str]]:
         wrong.append(("PAIRING_GUESS_RATE", 'a rate like "10/m"'))
     if not _is_list(given.TRUSTED_PROXIES) or not all(map(_is_proxy, given.TRUSTED_PROXIES)):
         wrong.append(("TRUSTED_PROXIES", f'a list of networks like "10.0.0.0/8", and "{UNIX}" for Unix sockets'))
+    if given.SITE_URL is not None and not _is_site(given.SITE_URL):
+        wrong.append(("SITE_URL", 'an address like "https://a.example/sync", or None'))
+    if given.INCOMING_MODE not in MODES:
+        wrong.append(("INCOMING_MODE", " or ".join(f'"{mode}"' for mode in MODES)))
+    if given.INCOMING_PASSWORD is not None and not _is_hash(given.INCOMING_PASSWORD):
+        wrong.append(("INCOMING_PASSWORD", "a hash by django.contrib.auth.hashers.make_password, or None"))
+    if not isinstance(given.ALLOW_PRIVATE_SITE_URLS, bool):
+        wrong.append(("ALLOW_PRIVATE_SITE_URLS", "True or False"))
     return wrong
+
+
+def _is_site(value: object) -> bool:
+    try:
+        return bool(site_url.canonical(value))
+    except InvalidValue:
+        return False
+
+
+def _is_hash(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(identify_hasher(value))
+    except ValueError:
+        return False
 
 
 def _is_time(value: object) -> bool:
@@ -215,6 +242,45 @@ def _all_hosts_wait(layer: Mapping[str, Any]) -> bool:
     if not isinstance(hosts, list | tuple) or not hosts:
         return False
     return all(isinstance(host, Mapping) and host.get("socket_timeout", 0) is None for host in hosts)
+
+
+def check_connections(**kwargs: Any) -> list[CheckMessage]:
+    given = conf.current()
+    found: list[CheckMessage] = []
+    if not settings.DEBUG and str(given.SITE_URL).lower().startswith("http:"):
+        found.append(
+            Caution(
+                "SYNCSESSIONS['SITE_URL'] begins with http:// : other sites call https only, unless they run in DEBUG.",
+                hint="Serve this site over https, and write its address so.",
+                id="syncsessions.W012",
+            )
+        )
+    if given.INCOMING_MODE == "require_password" and not given.INCOMING_PASSWORD:
+        found.append(
+            Caution(
+                'SYNCSESSIONS["INCOMING_MODE"] is "require_password", and there is no INCOMING_PASSWORD: every other '
+                "site is refused.",
+                hint="Set INCOMING_PASSWORD to what django.contrib.auth.hashers.make_password gives.",
+                id="syncsessions.W013",
+            )
+        )
+    return found
+
+
+def check_connection_urls(**kwargs: Any) -> list[CheckMessage]:
+    if not conf.current().SITE_URL:
+        return []
+    try:
+        reverse("syncsessions_connections:status")
+    except NoReverseMatch:
+        return [
+            Caution(
+                "SYNCSESSIONS['SITE_URL'] is set, but the URLs of connections are not mounted: no site can call.",
+                hint='Add path("sync/", include("syncsessions.connections.urls")) to the root URLconf.',
+                id="syncsessions.W011",
+            )
+        ]
+    return []
 
 
 def check_urls(**kwargs: Any) -> list[CheckMessage]:

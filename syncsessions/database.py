@@ -67,6 +67,19 @@ class InThread(SyncToAsync[Params, Result]):
             _close_old_connections()
 
 
+class InThreadOfItsOwn(InThread[Params, Result]):
+    """The same for work that waits for other sites: not in the one thread that all async code shares."""
+
+    def __init__(self, func: Callable[Params, Result]) -> None:
+        super().__init__(func, thread_sensitive=False)
+
+    def thread_handler(self, loop: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().thread_handler(loop, *args, **kwargs)
+        finally:
+            connections.close_all()  # nobody else would: it is a thread of a pool
+
+
 def _close_old_connections() -> None:
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:

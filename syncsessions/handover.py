@@ -17,8 +17,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from syncsessions import conf, doorbell
+from syncsessions.client import limit_key_of
 from syncsessions.consumers import identity
-from syncsessions.consumers.client import limit_key_of
 from syncsessions.consumers.sync_session import SyncSessionConsumer
 from syncsessions.devices import device_of
 from syncsessions.exceptions import (

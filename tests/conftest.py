@@ -12,9 +12,40 @@ from django.db import connections
 from django.test.utils import setup_databases, teardown_databases
 
 from syncsessions.stash.models import StashSlice
+from tests import secrecy
+from tests.connection_api import api, caller, open_site  # noqa: F401 - fixtures
+from tests.connections import links, told  # noqa: F401 - fixtures
+from tests.fake_peer import fake_peer  # noqa: F401 - a fixture
+from tests.parties import sessions  # noqa: F401 - a fixture
+from tests.process_shop import process_store  # noqa: F401 - a fixture
 from tests.processes import release, site  # noqa: F401 - fixtures
 from tests.routers import StashRouter
-from tests.stores import backend, namespace, params, plain_store, store  # noqa: F401 - fixtures
+from tests.sites import authority, bad_site, public_sites, sites_here  # noqa: F401 - fixtures
+from tests.staff import pairing_store  # noqa: F401 - a fixture
+from tests.stores import (  # noqa: F401 - fixtures
+    backend,
+    close_connections,
+    is_of_its_own,
+    namespace,
+    own_store,
+    params,
+    plain_store,
+    store,
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = filter(is_of_its_own, items)
+
+
+secrecy.watch()
+
+
+@pytest.fixture(autouse=True)
+def nothing_secret_is_seen() -> Iterator[None]:
+    """No log and no row has had a token, a code or a password in it, this test's or any before it."""
+    yield
+    assert secrecy.leaks() == []
 
 
 @pytest.fixture(scope="session")
@@ -53,8 +84,7 @@ def database(request: Any, django_db_setup: None, django_db_blocker: Any) -> Ite
         finally:
             StashRouter.alias = "default"
             StashSlice.objects.using(alias).all().delete()
-            for connection in connections.all(initialized_only=True):
-                connection.close()
+            close_connections()
 
 
 @pytest.fixture

@@ -32,6 +32,8 @@ from typing import Any, Literal, Self
 
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
+from tests import secrecy
+
 ROOT = Path(__file__).resolve().parent.parent
 APPLICATION = "project.asgi:application"
 DEADLINE = 30.0  # seconds that a server has to answer, or to end
@@ -126,6 +128,7 @@ class LiveServer:
         """End the server and remove its folder. Prints its log, which pytest shows where the test failed."""
         if self._process is not None:
             self.kill()
+        secrecy.saw(self.log)
         print(f"--- {self.server} on port {self.port}\n{self.log}")
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -144,7 +147,7 @@ class LiveServer:
 
     def log_in(self, username: str = "grace") -> str:
         """A new browser in which this user, made where there is none, has logged in: its Cookie header."""
-        self._make_user(username)
+        self.make_user(username)
         cookies = http.cookiejar.CookieJar()
         browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
         with browser.open(f"{self.url}/admin/login/", timeout=DEADLINE):
@@ -155,7 +158,8 @@ class LiveServer:
             assert any(cookie.name == "sessionid" for cookie in cookies), "the login was refused"
         return "; ".join(f"{cookie.name}={cookie.value}" for cookie in cookies)
 
-    def _make_user(self, username: str) -> None:
+    def make_user(self, username: str) -> None:
+        """A superuser with the password PASSWORD, where there is none."""
         row = {
             "username": username,
             # Of one round only: the login stores it anew.

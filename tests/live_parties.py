@@ -14,7 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from tests.live import LiveServer
 
-DEADLINE = 20.0  # seconds that a test waits for what must come
+DEADLINE = 60.0  # seconds that a test waits for what must come
 
 Frame = dict[str, Any]
 

@@ -1,18 +1,40 @@
-"""Parties of sync sessions for the tests: sockets with a user or without, through the whole ASGI stack."""
+"""Sync sessions for the tests: in either form, and their parties as sockets through the whole ASGI stack."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+from asgiref.sync import sync_to_async
 from channels.db import database_sync_to_async
 from django.contrib.auth.models import User
 
 from syncsessions.consumers.base import BaseConsumer
 from syncsessions.consumers.sync_session import SyncSessionConsumer
+from syncsessions.exceptions import NotFound
+from syncsessions.pairing import sync_sessions
 from tests.sockets import Frame, Page, new_session
+
+
+class SyncSessions:
+    """`sync_sessions` whose operations are all awaited."""
+
+    def __init__(self, form: str) -> None:
+        self.form = form
+
+    def __getattr__(self, name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+        if self.form == "async":
+            return getattr(sync_sessions, f"a{name}")
+        return sync_to_async(getattr(sync_sessions, name))
+
+
+@pytest.fixture(params=["sync", "async"])
+def sessions(request: Any) -> SyncSessions:
+    """The operations in each form."""
+    return SyncSessions(request.param)
 
 
 @database_sync_to_async
@@ -54,3 +76,11 @@ async def joined(owner: Page, peer: Page, **more: Any) -> str:
     assert answer["type"] == "session.joined", answer
     await owner.hear("session.peer_joined")
     return code
+
+
+async def gone(code: str) -> bool:
+    try:
+        await sync_sessions.aget(code)
+    except NotFound:
+        return True
+    return False

@@ -79,6 +79,8 @@ def databases(*, durable: bool = False) -> dict[str, dict[str, Any]]:
     if os.environ.get("TEST_MYSQL_URL"):
         found["mysql"] = {"ENGINE": "django.db.backends.mysql", **_parts(os.environ["TEST_MYSQL_URL"])}
     for alias, settings in found.items():
+        if alias != "default" and not durable:
+            settings["CONN_MAX_AGE"] = 600  # else each operation out of async code connects anew
         settings.update({"NAME": name} if (name := os.environ.get(f"TEST_NAME_{alias.upper()}")) else {})
     return found
 

@@ -11,6 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse
 
+from syncsessions.processes import overview
 from syncsessions.stores import stores
 from tests.stores import configuration
 
@@ -43,12 +44,17 @@ def sync_url(page: str = "changelist") -> str:
     return reverse(f"admin:syncsessions_activesyncsession_{page}")
 
 
+def key_of(session: Any) -> str:
+    """What a page of processes knows this session by."""
+    return overview.Place(*session.key).key
+
+
 def put(settings: Any, **more: Any) -> None:
     settings.SYNCSESSIONS = {**settings.SYNCSESSIONS, **more}
 
 
 @pytest.fixture(params=["memory", "redis", "sqlite"])
-async def pairing_store(request: Any, settings: Any) -> AsyncIterator[None]:
+async def pairing_store(request: Any, settings: Any, own_store: None) -> AsyncIterator[None]:
     """The pairing store on each kind of store in turn, empty."""
     put(settings, STORES={"default": configuration(request.param)})
     yield

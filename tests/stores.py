@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import SyncToAsync, sync_to_async
 from django.apps import apps
 from django.conf import settings
 from django.db import connections
@@ -21,6 +21,8 @@ from tests.servers import redis_url
 
 BACKENDS = ["memory", "redis", "sqlite", "postgresql", "mysql"]
 DATABASES = {"sqlite": "default", "postgresql": "postgresql", "mysql": "mysql"}
+ASYNC_ON = {"memory", "redis", "postgresql"}
+"""Where the `a` twins are tried: on every database they are the same calls in a thread."""
 PATIENCE = 10.0  # seconds that a test waits for what must come
 
 
@@ -100,14 +102,26 @@ def plain_store(params: dict[str, Any]) -> Iterator[BaseStore]:
 
 @pytest.fixture(params=["sync", "async"])
 async def store(request: Any, plain_store: BaseStore) -> AsyncIterator[Store]:
-    """An empty store on each backend, in each form."""
+    """An empty store on each backend, in each form that it has of its own."""
     yield Store(plain_store, request.param)
     plain_store.close()
 
 
 @pytest.fixture
+def own_store(settings: Any) -> None:
+    """The site's store in memory, empty."""
+    settings.SYNCSESSIONS = {**settings.SYNCSESSIONS, "STORES": {"default": configuration("memory")}}
+
+
+@pytest.fixture
 def namespace() -> str:
     return f"tests.{secrets.token_hex(8)}"
+
+
+def is_of_its_own(item: pytest.Item) -> bool:
+    """Whether no other test of a `store` does the same."""
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    return params.get("store") != "async" or params["backend"] in ASYNC_ON
 
 
 async def gone(store: Store, namespace: str, id: str) -> None:  # noqa: A002
@@ -131,10 +145,20 @@ async def passed(store: Store, seconds: float) -> None:
 
 
 def _clear(alias: str) -> None:
-    for model in apps.get_app_config("syncsessions").get_models():
-        model._default_manager.using(alias).all().delete()
-    for connection in connections.all(initialized_only=True):
-        connection.close()
+    tables = [model._meta.db_table for model in apps.get_app_config("syncsessions").get_models() if model._meta.managed]
+    with connections[alias].cursor() as cursor:
+        for table in dict.fromkeys(reversed(tables)):  # who refers to another comes after it
+            cursor.execute(f"DELETE FROM {table}")
+    close_connections()
+
+
+def close_connections() -> None:
+    """This thread's, and those of the thread that async code has its queries run in.
+
+    A test that may not use databases fails where it finds an open one.
+    """
+    connections.close_all()
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
 def _forget(url: str, prefix: str) -> None:

@@ -1,5 +1,5 @@
 """The admin's pages."""
 
-from syncsessions.admin import processes, sessions, slices, sync_sessions
+from syncsessions.admin import connections, processes, sessions, slices, sync_sessions
 
-__all__ = ["processes", "sessions", "slices", "sync_sessions"]
+__all__ = ["connections", "processes", "sessions", "slices", "sync_sessions"]

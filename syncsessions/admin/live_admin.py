@@ -26,23 +26,8 @@ else:
 POLL_EVERY = 5  # seconds
 
 
-class LiveAdmin(Base):
-    """Of records of a store, which have no table: nothing can be added or changed in Django's own way."""
-
-    confirmation_template = "admin/syncsessions/confirm_removal.html"
-
-    @property
-    def media(self) -> Media:
-        return Media(css={"all": ["syncsessions/admin.css", "syncsessions/admin-sync.css"]})
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+class LivePages(Base):
+    """What the live pages of any model need."""
 
     def has_right(self, right: str, request: HttpRequest) -> bool:
         return request.user.has_perm(f"{self.opts.app_label}.{get_permission_codename(right, self.opts)}")
@@ -69,6 +54,25 @@ class LiveAdmin(Base):
             "poll": poll,
             "every": POLL_EVERY * 1000,
         }
+
+
+class LiveAdmin(LivePages):
+    """Of records of a store, which have no table: nothing can be added or changed in Django's own way."""
+
+    confirmation_template = "admin/syncsessions/confirm_removal.html"
+
+    @property
+    def media(self) -> Media:
+        return Media(css={"all": ["syncsessions/admin.css", "syncsessions/admin-sync.css"]})
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
 
     def ask(
         self, request: HttpRequest, plan: Plan, action: str, selected: Sequence[str], action_url: str, back_url: str

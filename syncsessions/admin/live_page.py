@@ -75,3 +75,44 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def connection_texts() -> dict[str, str]:
+    return {
+        **line_texts(),
+        "unavailable": _("The database does not answer. What is shown may be out of date; the page keeps trying."),
+        "by_peer": _("Set by the other site."),
+    }
+
+
+def connection_words() -> dict[str, dict[str, tuple[str, str]]]:
+    """Of a connection's statuses here, and of what its site says: the word, and what it means."""
+    return {
+        "status": {
+            "pending": (_("pending"), _("Nothing passes until it is approved.")),
+            "active": (_("active"), ""),
+            "suspended": (_("suspended"), _("Nothing passes until that is lifted.")),
+            "revoked": (_("revoked"), _("It was ended for good.")),
+            "expired": (_("expired"), _("It came to its end.")),
+            "over": (_("past its end"), _("Nothing passes any more; it will be marked as expired.")),
+            "gone": (_("deleted"), _("It was deleted meanwhile.")),
+        },
+        "remote": {
+            "checking": (_("checking"), _("The other site is being asked.")),
+            "active": (_("active"), _("The other site says that this connection is active there.")),
+            "suspended": (_("suspended"), _("The other site says that this connection is suspended there.")),
+            "revoked": (_("revoked"), _("The other site says that this connection is revoked there.")),
+            "pending": (_("pending"), _("The other site says that this connection awaits an approval.")),
+            "expired": (_("expired"), _("The other site says that this connection has expired there.")),
+            "not_found": (_("not found"), _("The other site knows of no such connection: it was deleted there.")),
+            "offline": (_("offline"), _("The other site cannot be reached, or does not answer in time.")),
+            "error": (
+                _("error"),
+                _("The other site gives no answer that could be understood, or this side has nothing to ask with."),
+            ),
+            "unreachable": (
+                _("not reachable"),
+                _("The other site cannot be called. It asks by itself for what is new."),
+            ),
+        },
+    }

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from syncsessions.connections import flow, site_url
 from syncsessions.connections.rows import ConnectionManager
 from syncsessions.connections.validators import validate_labels, validate_networks, validate_rate
-from syncsessions.database import InThread
+from syncsessions.database import InThread, InThreadOfItsOwn
 from syncsessions.digests import text_hash
 from syncsessions.exceptions import InvalidValue
 from syncsessions.secrets_at_rest import decrypted, encrypted
@@ -135,6 +135,9 @@ class Connection(models.Model):
 
     objects = ConnectionManager()
 
+    made_to_ask = False
+    """Of this object: its row was made for a call that has yet to be answered, and goes if that is refused."""
+
     class Meta:
         verbose_name = _("connection")
         verbose_name_plural = _("connections")
@@ -186,8 +189,8 @@ class Connection(models.Model):
 
     @property
     def is_reachable(self) -> bool:
-        """Whether this side can call the other one."""
-        return bool(self.has_callback and self.site_url and self.peer_token_at_rest)
+        """Whether this side can call the other one: a sender whose receiver has no callback knows no site to call."""
+        return bool(self.site_url and self.peer_token_at_rest)
 
     @property
     def standing(self) -> flow.Standing:
@@ -228,14 +231,15 @@ class Connection(models.Model):
 
     def rotate_tokens(self) -> None:
         """New tokens in both directions, by a call to the peer; each old one stays valid until its successor is first
-        used. Raises `InvalidTransition` where this side cannot call, or may not by the status; `SiteUnavailable`;
-        `AccessRefused` where the peer refuses."""
+        used. Raises `InvalidTransition` where this side cannot call, or may not by the status; `SiteUnavailable`, after
+        which the link works as before; `AccessRefused` or `RateLimited` where the peer refuses;
+        RuntimeError inside a transaction, which would keep from the peer the token that it is told of."""
         from syncsessions.connections import rotation
 
         rotation.rotate(self)
 
     async def arotate_tokens(self) -> None:
-        await InThread(self.rotate_tokens)()
+        await InThreadOfItsOwn(self.rotate_tokens)()
 
     def count_download(self, records: int) -> None:
         """Count one download of so many records against the limits."""
@@ -257,10 +261,14 @@ class Connection(models.Model):
 
 
 class ConnectionToken(models.Model):
-    """The hash of a token that the peer may present. When one is first used, those before it go."""
+    """The hash of a token that the peer may present. When one is first used, those before it go.
+
+    `offered` are those of a rotation whose answer has not come: the peer may present them from any moment on.
+    """
 
     connection = models.ForeignKey(Connection, models.CASCADE, related_name="tokens")
     token_hash = models.CharField(max_length=64, unique=True)
+    offered = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
     used_at = models.DateTimeField(null=True)
 

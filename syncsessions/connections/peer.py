@@ -32,10 +32,11 @@ def _said(alias: str, connection: Connection, status: str, reason: str, seq: int
                 return None
             found.heard_seq = seq
             found.save(using=alias, update_fields=["heard_seq"])
-        return _mirrored(found, status, reason, clock.now(alias))
+        return mirrored(found, status, reason, clock.now(alias))
 
 
-def _mirrored(found: Connection, status: str, reason: str, now: datetime) -> InvalidTransition | None:
+def mirrored(found: Connection, status: str, reason: str, now: datetime) -> InvalidTransition | None:
+    """Give a locked row the status that the peer has set, or what forbids it."""
     if steps.is_over(found, now):
         steps.write(found, flow.EXPIRED, now=now)
     refused = flow.refusal(found.standing, status, by_peer=True)

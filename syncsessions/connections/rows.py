@@ -53,7 +53,7 @@ class ConnectionManager(Base):
     def identify(self, token: object) -> Connection:
         """The same whatever its status and rules. Raises `AccessRefused` (invalid_token).
 
-        The first use of a token ends those that were issued before it.
+        The first use of a token ends those that were issued before it, but for what a rotation offers just now.
         """
         from syncsessions.connections.models import ConnectionToken
 
@@ -65,8 +65,11 @@ class ConnectionManager(Base):
         if found is None or not hmac.compare_digest(found.token_hash, digest):
             raise AccessRefused("invalid_token")
         if found.used_at is None:
-            rows.filter(pk=found.pk).update(used_at=timezone.now())
-            rows.filter(connection_id=found.connection_id, pk__lt=found.pk).delete()
+            now = timezone.now()
+            rows.filter(pk=found.pk).update(used_at=now)
+            # The peer may be about to take up one that it was just offered, however late that call came through.
+            under_way = models.Q(offered=True, created_at__gt=now - tokens.UNDER_WAY)
+            rows.filter(connection_id=found.connection_id, pk__lt=found.pk).exclude(under_way).delete()
         return found.connection
 
     def _alias(self) -> str:

@@ -51,7 +51,7 @@ def take(connection: Connection, status: str, *, by: Any = None, reason: str = "
     """
     alias = alias_of(connection)
     found = database.run(alias, lambda _: _take(alias, connection.pk, status, by, reason, lifts))
-    _show(connection, found)
+    show(connection, found)
     if found.status != status:
         raise InvalidTransition(refusal(found, status), status=found.status)
 
@@ -172,7 +172,8 @@ def _expire(pk: Any, connection: BaseDatabaseWrapper) -> bool:
     return True
 
 
-def _show(connection: Connection, found: Connection) -> None:
+def show(connection: Connection, found: Connection) -> None:
+    """Let an object show the row as it was found to be."""
     for field in connection._meta.concrete_fields:
         setattr(connection, field.attname, getattr(found, field.attname))
 

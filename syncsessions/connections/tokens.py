@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from datetime import timedelta
 
+UNDER_WAY = timedelta(seconds=60)
+"""As long as a call by which a token is offered may still be read at the other end."""
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 

@@ -1,14 +1,15 @@
-"""What the socket of the admin shows: the page of sync sessions, that of processes, or one process."""
+"""What the socket of the admin shows: the page of sync sessions, that of processes, one process, or connections."""
 
 from __future__ import annotations
 
 import asyncio
-from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from channels.db import database_sync_to_async
 
+from syncsessions.consumers.admin_page import AdminPage
+from syncsessions.consumers.connections_page import ConnectionsPage
 from syncsessions.exceptions import AccessRefused, FrameError, NotFound
 from syncsessions.frames import Frame, ref_of
 from syncsessions.paging import page_number
@@ -20,29 +21,6 @@ from syncsessions.processes.names import group_of
 from syncsessions.processes.process import ALIAS
 from syncsessions.processes.running import arun
 from syncsessions.stores import stores
-
-
-class AdminPage(ABC):
-    """`bells`: groups of the channel layer, by the message that says that something has changed."""
-
-    bells: Mapping[str, str] = {}
-    all_ring = False
-    """Whether every change rings, but for what gets lost."""
-
-    def __init__(self, query: Mapping[str, str], user_pk: str | None) -> None:
-        self.user_pk = user_pk
-
-    @abstractmethod
-    async def may_be_seen(self) -> bool:
-        """Look at the user's rights, which hold until this is asked again."""
-
-    @abstractmethod
-    async def read(self) -> Frame:
-        """What there is to see now. Raises `StoreUnavailable`."""
-
-    @abstractmethod
-    def answers(self) -> Mapping[str, Callable[[Frame], Awaitable[Frame | None]]]:
-        """By a request's type, what answers it: a frame, or None for what there is to see now."""
 
 
 class SyncSessionsPage(AdminPage):
@@ -163,4 +141,8 @@ def _page_of(frame: Frame) -> int:
     return page
 
 
-PAGES: dict[str, type[AdminPage]] = {"processes": ProcessesPage, "process": ProcessPage}
+PAGES: dict[str, type[AdminPage]] = {
+    "processes": ProcessesPage,
+    "process": ProcessPage,
+    "connections": ConnectionsPage,
+}

@@ -11,7 +11,7 @@ from channels.db import database_sync_to_async
 from django.utils.translation import gettext as _
 
 from syncsessions import session_id
-from syncsessions.consumers.client import limit_key_of
+from syncsessions.client import limit_key_of
 from syncsessions.exceptions import (
     AccessRefused,
     AlreadyExists,

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, NamedTuple
 from django.utils.translation import gettext as _
 
 from syncsessions import conf
+from syncsessions.client import limit_key_of
 from syncsessions.consumers.base import BaseConsumer
-from syncsessions.consumers.client import limit_key_of
 from syncsessions.exceptions import (
     AccessRefused,
     FrameError,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from syncsessions.consumers.client import NOTES
+from syncsessions.client import NOTES
 from syncsessions.pairing import sync_sessions
 from syncsessions.processes import expire_sessions
 from syncsessions.status.stores import is_private

@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 from syncsessions import __version__
 from syncsessions.management.durations import duration
 from syncsessions.status import Status
+from syncsessions.status.connections import NOT_REACHABLE, ConnectionsStatus, RemoteStatus
 from syncsessions.status.problems import Problem
 from syncsessions.status.stash import StashStatus
 from syncsessions.status.stores import ProcessesStatus, StoreStatus, SyncSessionsStatus
@@ -29,6 +30,7 @@ def block(status: Status, style: Style) -> str:
         _section(_("Sync sessions"), _sync_sessions(status.sync_sessions)),
         _section(_("Session processes"), [_processes(status.processes)]),
         _section(_("Stash"), [_stash(status.stash)]),
+        _section(_("Connections"), _connections(status.connections)),
         _section(_("Settings"), _columns([[name, _value(name, value)] for name, value in status.settings.items()])),
         _problems(status, style),
     ]
@@ -103,6 +105,54 @@ def _stash(found: StashStatus) -> str:
     sentence = _("about %(slices)s of about %(owners)s") if found.estimated else _("%(slices)s of %(owners)s")
     where = _("in the database “%(alias)s”") % {"alias": found.database}
     return f"{sentence % {'slices': slices, 'owners': owners}}, {where}"
+
+
+def _connections(found: ConnectionsStatus) -> list[str]:
+    if found.counts is None:
+        return [_("not known")]
+    lines = [
+        _("other sites reach this one at %(url)s, incoming mode %(mode)s")
+        % {"url": found.site_url, "mode": found.incoming_mode}
+        if found.site_url
+        else _("closed to other sites: SITE_URL is not set")
+    ]
+    directions = {"sender": _("sending to %(counts)s"), "receiver": _("receiving from %(counts)s")}
+    for direction, counts in found.counts.items():
+        some = {status: count for status, count in counts.items() if count}
+        if some:
+            lines.append(directions[direction] % {"counts": _counts(some)})
+    if len(lines) == 1:
+        lines.append(_("none"))
+    if found.invitations:
+        text = ngettext("%(count)d open invitation", "%(count)d open invitations", found.invitations)
+        lines.append(text % {"count": found.invitations})
+    if found.waiting:
+        text = ngettext(
+            "%(count)d change waits to be told, for %(seconds)d s",
+            "%(count)d changes wait to be told, the oldest for %(seconds)d s",
+            found.waiting,
+        )
+        lines.append(text % {"count": found.waiting, "seconds": found.waiting_since or 0})
+    if found.refused:
+        text = ngettext(
+            "%(count)d shows in the admin what the other site has refused",
+            "%(count)d show in the admin what the other sites have refused",
+            found.refused,
+        )
+        lines.append(text % {"count": found.refused})
+    return lines + (_columns([_remote_row(each) for each in found.remote]) if found.remote else [])
+
+
+def _remote_row(link: RemoteStatus) -> list[str]:
+    said = {
+        NOT_REACHABLE: _("cannot be asked from here"),
+        "not_found": _("over there NOT FOUND"),
+        "offline": _("over there OFFLINE"),
+        "error": _("over there NO USABLE ANSWER"),
+    }
+    remote = said.get(link.remote) or _("over there %(status)s") % {"status": link.remote}
+    here = _("here %(status)s") % {"status": link.status}
+    return [link.name, _("sender") if link.direction == "sender" else _("receiver"), link.site_url or "", here, remote]
 
 
 def _value(name: str, value: Any) -> str:

@@ -13,6 +13,8 @@ from django.utils.translation import gettext as _
 from syncsessions import __version__, conf
 from syncsessions.stash.sql import database_alias
 from syncsessions.status import problems
+from syncsessions.status.connections import ConnectionsStatus, ask_connections, ask_other_sites
+from syncsessions.status.connections import known as known_connections
 from syncsessions.status.layer import LayerStatus, configured_layer, round_trip
 from syncsessions.status.locations import shown_error
 from syncsessions.status.probe import Probe
@@ -32,6 +34,7 @@ from syncsessions.status.stores import (
 )
 
 PATIENCE = 5.0  # seconds for all answers together
+REMOTE_PATIENCE = 12.0  # seconds for those of other sites
 SETTINGS = (
     *("PAIRING_LEASE", "PAIRING_MAX_SESSIONS", "PAIRING_MAX_PER_USER", "PAIRING_GUESS_RATE"),
     *("PROCESS_TTL", "MAX_PROCESSES", "PROCESS_START_RATE", "STASH_TTL", "TRUSTED_PROXIES"),
@@ -50,6 +53,7 @@ class Status:
     sync_sessions: SyncSessionsStatus
     processes: ProcessesStatus
     stash: StashStatus
+    connections: ConnectionsStatus
     channel_layer: LayerStatus | None
     settings: dict[str, Any]
     proxies: list[ProxyNote]
@@ -66,13 +70,18 @@ class Status:
         return {"version": __version__, "ok": self.ok, **found}
 
 
-def look(patience: float = PATIENCE) -> Status:
-    """Ask everything; takes `patience` seconds at most. Raises nothing: what does not answer is a problem."""
+def look(patience: float = PATIENCE, *, remote: bool = False) -> Status:
+    """Ask everything; takes `patience` seconds at most. Raises nothing: what does not answer is a problem.
+
+    With `remote` the other sites are asked how they see the connections, which may take `REMOTE_PATIENCE`.
+    """
     at, until = datetime.now(UTC), time.monotonic() + patience
+    asked_sites = Probe(ask_other_sites) if remote else None
     known_stores, known_layer, stash_alias = configured_stores(), configured_layer(), database_alias()
     pings = [Probe(partial(ping, store.alias)) for store in known_stores]
     asked_sessions, asked_processes = Probe(ask_sync_sessions), Probe(ask_processes)
     asked_notes, asked_stash = Probe(ask_notes), Probe(ask_stash)
+    asked_connections = Probe(ask_connections)
     asked_layer = None if known_layer is None else Probe(round_trip)
     found = problems.of_checks()
 
@@ -89,17 +98,26 @@ def look(patience: float = PATIENCE) -> Status:
     if stash is None:
         stash = StashStatus(stash_alias, error=error)
         found.append(problems.stash_silent(stash_alias, str(error)))
+    links, error = _answered(asked_connections, until)
+    if links is None:
+        links = replace(known_connections(), error=error)
+        if stash.error is None or links.database != stash.database:
+            found.append(problems.connections_silent(links.database, str(error)))
+    found += problems.of_connections(links)
     layer = known_layer
     if known_layer is not None and asked_layer is not None:
         layer = _went_round(known_layer, asked_layer, until, found)
     proxies = _answered(asked_notes, until)[0] or []
+    if asked_sites is not None:
+        told, error = _answered(asked_sites, until + REMOTE_PATIENCE - patience)
+        links = replace(links, remote=told, error=links.error if told is not None else error)
     found += [problems.proxy_not_trusted(note.proxy) for note in proxies]
 
     current = conf.current()
     values = {name: getattr(current, name) for name in SETTINGS}
     values["TRUSTED_PROXIES"] = list(map(str, current.TRUSTED_PROXIES or ()))
     found.sort(key=lambda each: each.level)
-    return Status(at, stores, sessions, processes, stash, layer, values, proxies, found)
+    return Status(at, stores, sessions, processes, stash, links, layer, values, proxies, found)
 
 
 def _answered(probe: Probe[Answer], until: float) -> tuple[Answer | None, str | None]:

@@ -9,6 +9,8 @@ from django.core import checks
 from django.utils.translation import gettext as _
 
 from syncsessions.address import UNIX
+from syncsessions.checks import check_connection_urls
+from syncsessions.status.connections import ConnectionsStatus
 from syncsessions.status.servers import OLDEST, Server
 
 
@@ -24,7 +26,7 @@ def of_checks() -> list[Problem]:
     """What our system checks say of the settings."""
     return [
         Problem("error" if found.level >= checks.ERROR else "warning", f"{found.msg} ({found.id})", found.hint or "")
-        for found in checks.run_checks(tags=[checks.Tags.compatibility])
+        for found in [*checks.run_checks(tags=[checks.Tags.compatibility]), *check_connection_urls()]
         if str(found.id).startswith("syncsessions.") and found.id not in settings.SILENCED_SYSTEM_CHECKS
     ]
 
@@ -55,6 +57,41 @@ def stash_silent(alias: str, error: str) -> Problem:
         % {"alias": alias, "error": error.rstrip(".")},
         _("Is the database up, and has “manage.py migrate” been run? Until then pages cannot save."),
     )
+
+
+def connections_silent(alias: str, error: str) -> Problem:
+    return Problem(
+        "error",
+        _("The connections cannot be read from the database “%(alias)s”: %(error)s.")
+        % {"alias": alias, "error": error.rstrip(".")},
+        _("Is the database up, and has “manage.py migrate” been run?"),
+    )
+
+
+WAITS_TOO_LONG = 60.0  # seconds
+
+
+def of_connections(found: ConnectionsStatus) -> list[Problem]:
+    """What keeps the two sides of a link apart."""
+    told = []
+    if found.counts and not found.site_url and sum(found.counts["sender"].values()):
+        told.append(
+            Problem(
+                "warning",
+                _("There are connections that this site sends over, and SYNCSESSIONS['SITE_URL'] is not set."),
+                _("Set it to where other sites reach this one: until then their calls are answered with “disabled”."),
+            )
+        )
+    if found.waiting and (found.waiting_since or 0) > WAITS_TOO_LONG:
+        told.append(
+            Problem(
+                "warning",
+                _("Changes of connections have been waiting to be told to other sites for %(minutes)d minutes.")
+                % {"minutes": (found.waiting_since or 0) // 60},
+                _("Is “manage.py syncsessions_deliver --forever” running, and do the other sites answer?"),
+            )
+        )
+    return told
 
 
 def layer_silent(alias: str, location: str | None, error: str) -> Problem:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from django.db import DEFAULT_DB_ALIAS, connections
 
 from syncsessions import conf
-from syncsessions.consumers.client import NOTES, PROXY
+from syncsessions.client import NOTES, PROXY
 from syncsessions.pairing import sync_sessions
 from syncsessions.pairing.session import DIRECTIONS, NEXT
 from syncsessions.processes import count_sessions

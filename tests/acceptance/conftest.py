@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
-from tests.live import LiveServer
+from tests.live import APPLICATION, LiveServer, manage, migrated_database
 from tests.servers import on_ci
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 SITE = {"DJANGO_SETTINGS_MODULE": "tests.site.settings"}
+DEMO = {"DJANGO_SETTINGS_MODULE": "tests.live_settings"}
 OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync", "--no-first-run"]
 
 
@@ -37,40 +40,67 @@ def chromium() -> str:
     return CHROMIUM
 
 
+class Servers:
+    """The servers that this worker's tests share, one of a kind, one test after the other."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, LiveServer] = {}
+
+    @contextmanager
+    def lend(self, env: Mapping[str, str] = DEMO, application: str = APPLICATION) -> Iterator[LiveServer]:
+        """A running server of this kind with the demo's products and no other row. Its memory is not its first."""
+        kind = json.dumps([env, application], sort_keys=True)
+        if kind not in self._kept:
+            self._kept[kind] = LiveServer("daphne", env=env, application=application)
+            shutil.copy(filled_database(), self._kept[kind].database)
+        server = self._kept[kind]
+        if not server.running:
+            server.start()
+        read = len(server.log)
+        try:
+            yield server
+        finally:
+            print(server.log[read:])
+            empty(server)
+
+    def close(self) -> None:
+        for server in self._kept.values():
+            server.close()
+
+
 @pytest.fixture(scope="session")
-def _servers() -> Iterator[dict[str, LiveServer]]:
-    """The one server that this worker's tests share, one after the other."""
-    kept: dict[str, LiveServer] = {}
-    yield kept
-    for running in kept.values():
-        running.close()
+def servers() -> Iterator[Servers]:
+    shared = Servers()
+    yield shared
+    shared.close()
 
 
 @pytest.fixture
-def server(request: pytest.FixtureRequest, _servers: dict[str, LiveServer]) -> Iterator[LiveServer]:
+def server(request: pytest.FixtureRequest, servers: Servers) -> Iterator[LiveServer]:
     """A running site without a row. Tests that leave something in its memory are marked `own_server`."""
-    if request.node.get_closest_marker("own_server"):
-        with LiveServer("daphne", env=SITE) as running:
-            yield running
-        return
-    if "shared" not in _servers:
-        _servers["shared"] = LiveServer("daphne", env=SITE)
-        _servers["shared"].start()
-    shared = _servers["shared"]
-    read = len(shared.log)
-    yield shared
-    print(shared.log[read:])
-    empty(shared)
-    if not shared.running:
-        shared.start()
+    own = request.node.get_closest_marker("own_server")
+    with LiveServer("daphne", env=SITE) if own else servers.lend(SITE) as running:
+        yield running
+
+
+@functools.cache
+def filled_database() -> Path:
+    """A migrated database with the demo's products, made once in a process, to be copied."""
+    database = migrated_database().with_name("filled.sqlite3")
+    shutil.copy(migrated_database(), database)
+    manage(database, "shell", "--command", "from project.demo import catalogue; catalogue.fill()")
+    return database
 
 
 def empty(server: LiveServer) -> None:
-    """Remove the rows that a test has left: users, sessions, stashes."""
+    """Remove the rows that a test has left: users, sessions, and all that is the library's."""
     connection = sqlite3.connect(server.database, timeout=20)
     try:
         with connection:
-            for table in ("syncsessions_stashslice", "django_session", "django_admin_log", "auth_user"):
+            ours = connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'syncsessions%'"
+            )
+            for table in (*(name for (name,) in ours.fetchall()), "django_session", "django_admin_log", "auth_user"):
                 connection.execute(f"DELETE FROM {table}")
     finally:
         connection.close()

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
+from tests.acceptance.conftest import Servers
 from tests.acceptance.test_admin_sync import environment, rows, staff, staff_page
 from tests.live import LiveServer, manage
 
@@ -36,8 +37,8 @@ def row(page: Page, name: str) -> Locator:
     return rows(page).filter(has_text=name)
 
 
-async def test_a_list_follows_and_terminates(browser: Browser, env: dict[str, str]) -> None:
-    with LiveServer("daphne", env=env) as server:
+async def test_a_list_follows_and_terminates(browser: Browser, servers: Servers, env: dict[str, str]) -> None:
+    with servers.lend(env) as server:
         async with staff(browser, server) as context:
             page = await staff_page(context, PATH)
             await expect(page.locator("[data-part=empty]")).to_be_visible()
@@ -64,8 +65,8 @@ async def test_a_list_follows_and_terminates(browser: Browser, env: dict[str, st
             assert "third-session" not in page.url
 
 
-async def test_a_process_is_followed_until_it_ends(browser: Browser, env: dict[str, str]) -> None:
-    with LiveServer("daphne", env=env) as server:
+async def test_a_process_is_followed_until_it_ends(browser: Browser, servers: Servers, env: dict[str, str]) -> None:
+    with servers.lend(env) as server:
         start(server, env, "first-session")
         async with staff(browser, server, viewport={"width": 390, "height": 844}) as context:
             page = await staff_page(context, PATH)
@@ -116,8 +117,10 @@ async def test_they_poll_where_no_socket_is_and_act_by_the_form(browser: Browser
             await expect(page.locator("[data-part=problem]")).to_contain_text("has ended", timeout=15_000)
 
 
-async def test_without_scripts_there_are_pages_with_forms(browser: Browser, env: dict[str, str]) -> None:
-    with LiveServer("daphne", env=env) as server:
+async def test_without_scripts_there_are_pages_with_forms(
+    browser: Browser, servers: Servers, env: dict[str, str]
+) -> None:
+    with servers.lend(env) as server:
         start(server, env, "first-session", "second-session")
         async with staff(browser, server, java_script_enabled=False) as context:
             page = await context.new_page()

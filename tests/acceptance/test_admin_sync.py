@@ -12,6 +12,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 
 from syncsessions import codes
+from tests.acceptance.conftest import Servers
 from tests.live import LiveServer, manage
 from tests.live_parties import Party, joined, opened, party
 from tests.stores import configuration
@@ -33,7 +34,7 @@ def server(request: Any) -> Iterator[LiveServer]:
 
 
 @pytest.fixture
-def lasting(tmp_path: Any) -> dict[str, str]:
+def lasting() -> dict[str, str]:
     """The environment of a server whose sessions another process may open, for nobody renews them."""
     return environment("sqlite", PAIRING_LEASE=600)
 
@@ -116,8 +117,8 @@ async def test_it_follows_what_happens_and_ends_it(browser: Browser, server: Liv
         await expect(page.locator("[data-part=empty]")).to_be_visible()
 
 
-async def test_what_is_chosen_and_open_stays_so(browser: Browser, lasting: dict[str, str]) -> None:
-    with LiveServer("daphne", env=lasting) as server:
+async def test_what_is_chosen_and_open_stays_so(browser: Browser, servers: Servers, lasting: dict[str, str]) -> None:
+    with servers.lend(lasting) as server:
         code, older = open_sessions(server, lasting, 2)
         async with staff(browser, server) as context, parties(server) as (owner, _peer):
             page = await staff_page(context)
@@ -146,8 +147,8 @@ async def test_what_is_chosen_and_open_stays_so(browser: Browser, lasting: dict[
             assert older
 
 
-async def test_pages_are_turned_without_loading(browser: Browser, lasting: dict[str, str]) -> None:
-    with LiveServer("daphne", env=lasting) as server:
+async def test_pages_are_turned_without_loading(browser: Browser, servers: Servers, lasting: dict[str, str]) -> None:
+    with servers.lend(lasting) as server:
         found = open_sessions(server, lasting, 105)
         async with staff(browser, server, viewport={"width": 390, "height": 844}) as context:
             page = await staff_page(context)
@@ -184,8 +185,8 @@ async def test_it_polls_where_no_socket_is_and_ends_by_the_form(browser: Browser
             await expect(rows(page)).to_have_count(0)
 
 
-async def test_a_server_that_dies_and_comes_back(browser: Browser, lasting: dict[str, str]) -> None:
-    with LiveServer("daphne", env=lasting) as server:
+async def test_a_server_that_dies_and_comes_back(browser: Browser, servers: Servers, lasting: dict[str, str]) -> None:
+    with servers.lend(lasting) as server:
         (code,) = open_sessions(server, lasting, 1)
         async with staff(browser, server) as context:
             page = await staff_page(context)
@@ -196,8 +197,10 @@ async def test_a_server_that_dies_and_comes_back(browser: Browser, lasting: dict
             await is_state(page, LIVE)
 
 
-async def test_a_logout_elsewhere_shows_the_page_out(browser: Browser, lasting: dict[str, str]) -> None:
-    with LiveServer("daphne", env=lasting) as server:
+async def test_a_logout_elsewhere_shows_the_page_out(
+    browser: Browser, servers: Servers, lasting: dict[str, str]
+) -> None:
+    with servers.lend(lasting) as server:
         async with staff(browser, server) as context:
             page = await staff_page(context)
             other = await context.new_page()
@@ -206,8 +209,10 @@ async def test_a_logout_elsewhere_shows_the_page_out(browser: Browser, lasting: 
             await expect(page.locator("[data-part=problem]")).to_contain_text("You were logged out")
 
 
-async def test_without_scripts_the_page_is_a_list_with_a_form(browser: Browser, lasting: dict[str, str]) -> None:
-    with LiveServer("daphne", env=lasting) as server:
+async def test_without_scripts_the_page_is_a_list_with_a_form(
+    browser: Browser, servers: Servers, lasting: dict[str, str]
+) -> None:
+    with servers.lend(lasting) as server:
         code, _other = open_sessions(server, lasting, 2)
         async with staff(browser, server, java_script_enabled=False) as context:
             page = await context.new_page()

@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 import re
-import shutil
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
-from tests.acceptance.conftest import slices
-from tests.live import LiveServer, manage, migrated_database
+from tests.acceptance.conftest import Servers, slices
+from tests.live import PASSWORD, LiveServer
 
 ANDROID = (
     "Mozilla/5.0 (Linux; Android 15; Pixel 9) AppleWebKit/537.36 (KHTML, like Gecko) "
     "Chrome/140.0.0.0 Mobile Safari/537.36"
 )
-USERS = (
-    "from django.contrib.auth.models import User; [User.objects.create_user(n, password='pw') for n in ('ann', 'bob')]"
-)
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[LiveServer]:
-    with LiveServer("daphne", database=shutil.copy(filled_database(), tmp_path / "demo.sqlite3")) as running:
+def server(servers: Servers) -> Iterator[LiveServer]:
+    """The demo."""
+    with servers.lend() as running:
         yield running
-
-
-@functools.cache
-def filled_database() -> Path:
-    """The demo's products and two users, made once in a process, to be copied."""
-    database = migrated_database().with_name("filled.sqlite3")
-    shutil.copy(migrated_database(), database)
-    manage(database, "shell", "--command", f"from project.demo import catalogue; catalogue.fill(); {USERS}")
-    return database
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -94,11 +80,12 @@ async def enter(page: Page, code: str) -> None:
     await page.click("button:has-text('Continue here')")
 
 
-async def log_in(context: BrowserContext, name: str) -> Page:
+async def log_in(server: LiveServer, context: BrowserContext, name: str) -> Page:
+    server.make_user(name)
     page = await context.new_page()
     await page.goto("/accounts/login/")
     await page.fill("[name=username]", name)
-    await page.fill("[name=password]", "pw")
+    await page.fill("[name=password]", PASSWORD)
     await page.press("[name=password]", "Enter")
     await page.wait_for_url("**/")
     return page
@@ -191,15 +178,17 @@ async def test_wrong_and_used_codes_and_the_own_browser(
     await expect(page.locator("#ended")).to_contain_text("still here")
 
 
-async def test_two_users_are_refused_and_the_same_one_is_not(context: BrowserContext, phone: BrowserContext) -> None:
-    page, hand = await log_in(context, "ann"), await log_in(phone, "bob")
+async def test_two_users_are_refused_and_the_same_one_is_not(
+    server: LiveServer, context: BrowserContext, phone: BrowserContext
+) -> None:
+    page, hand = await log_in(server, context, "ann"), await log_in(server, phone, "bob")
     await fill_half(page)
     code = await show_code(page)
     await enter(hand, code)
     await expect(hand.locator("#refusal")).to_contain_text("somebody else")
     await hand.click("text=Log out")
     await hand.wait_for_url("**/")
-    again = await log_in(phone, "ann")
+    again = await log_in(server, phone, "ann")
     await enter(again, code)
     await state(page, "joined")
     await expect(page.locator("#login")).to_have_text("logged in")

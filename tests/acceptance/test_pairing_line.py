@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,7 +14,6 @@ from playwright.async_api import BrowserContext, Page, WebSocketRoute
 
 from syncsessions import frames
 from syncsessions.exceptions import RateLimited
-from tests.live import LiveServer
 
 Frame = dict[str, Any]
 OPENED = {"direction": "send", "status": "connected", "code": "A7X9K2M4", "sender_info": None, "receiver_info": None}
@@ -48,13 +47,6 @@ class Server:
             self.relay(frame)
         elif frame["type"] == "page.ask":
             self.say(type="page.answer", ref=frame["ref"], to=frame["question"])
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LiveServer]:
-    """Serves the page alone: one does for all."""
-    with LiveServer("daphne", env={"DJANGO_SETTINGS_MODULE": "tests.site.settings"}) as running:
-        yield running
 
 
 @pytest_asyncio.fixture(loop_scope="session")

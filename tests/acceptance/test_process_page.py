@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
+from tests.acceptance.conftest import SITE, Servers
 from tests.live import LiveServer
 
 OUTCOME = """async ([action, payload]) => {
@@ -18,9 +19,8 @@ OUTCOME = """async ([action, payload]) => {
 
 
 @pytest.fixture
-def server() -> Iterator[LiveServer]:
-    env = {"DJANGO_SETTINGS_MODULE": "tests.site.settings"}
-    with LiveServer("daphne", env=env, application="tests.site.asgi:application") as running:
+def server(servers: Servers) -> Iterator[LiveServer]:
+    with servers.lend(SITE, "tests.site.asgi:application") as running:
         yield running
 
 

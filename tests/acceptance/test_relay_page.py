@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
+from tests.acceptance.conftest import Servers
 from tests.live import LiveServer
 
 INK = """(canvas) => {
@@ -20,8 +20,9 @@ INK = """(canvas) => {
 
 
 @pytest.fixture
-def server() -> Any:
-    with LiveServer("daphne") as running:
+def server(servers: Servers) -> Iterator[LiveServer]:
+    """The demo."""
+    with servers.lend() as running:
         yield running
 
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, Route, expect
 
+from tests.acceptance.conftest import Servers
 from tests.live import LiveServer, manage
 
 
-@pytest.fixture(scope="module")
-def server() -> Any:
-    with LiveServer("daphne") as running:
-        manage(running.database, "shell", "--command", "from project.demo import catalogue; catalogue.fill()")
+@pytest.fixture
+def server(servers: Servers) -> Iterator[LiveServer]:
+    """The demo."""
+    with servers.lend() as running:
         yield running
 
 
@@ -231,7 +232,7 @@ async def test_a_server_that_comes_back_begins_anew(server: LiveServer, shop: Pa
     await expect(shop.locator("#total")).to_have_text("€ 360")
 
 
-async def test_a_basket_that_is_taken_away_is_followed_by_a_new_one(browser: Browser) -> None:
+async def test_a_basket_that_is_taken_away_is_followed_by_a_new_one(browser: Browser, servers: Servers) -> None:
     store = {"BACKEND": "syncsessions.stores.database.DatabaseStore"}
     env = {
         "DJANGO_SETTINGS_MODULE": "tests.live_settings",
@@ -239,8 +240,7 @@ async def test_a_basket_that_is_taken_away_is_followed_by_a_new_one(browser: Bro
     }
     end = "from project.demo.basket import Basket; from syncsessions import processes as p; "
     end += "[session.terminate() for session in p.list_sessions(Basket)]"
-    with LiveServer("daphne", env=env) as server:
-        manage(server.database, "shell", "--command", "from project.demo import catalogue; catalogue.fill()")
+    with servers.lend(env) as server:
         opened = await browser.new_context(base_url=server.url)
         try:
             page = await opened.new_page()

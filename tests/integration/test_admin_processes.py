@@ -22,9 +22,9 @@ from syncsessions.processes import DefaultProcess, Reducer, SessionProcess, acti
 from syncsessions.processes.models import ActiveProcess
 from syncsessions.stores import stores
 from syncsessions.stores.operations import Create, Get
-from tests.staff import GONE, TERMINATE, TOUCH, VIEW_PROCESSES, client_of, member, pairing_store, put  # noqa: F401
+from tests.staff import GONE, TERMINATE, TOUCH, VIEW_PROCESSES, client_of, key_of, member, put
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_store")]
 ID = "A-browser-sessions-whole-name-01"
 every_store = pytest.mark.usefixtures("pairing_store")
 
@@ -55,17 +55,12 @@ STOPPED: list[tuple[str, str]] = []
 
 
 @pytest.fixture(autouse=True)
-def own_store(settings: Any) -> None:
-    put(settings, STORES={"default": {"BACKEND": "syncsessions.stores.memory.MemoryStore"}})
+def nothing_stopped() -> None:
     STOPPED.clear()
 
 
 def url(page: str = "changelist", *args: str) -> str:
     return reverse(f"admin:syncsessions_activeprocess_{page}", args=args)
-
-
-def key_of(session: Any) -> str:
-    return overview.Place(*session.key).key
 
 
 def text_of(response: Any) -> str:

@@ -16,9 +16,9 @@ from syncsessions.processes import DefaultProcess, Reducer, SessionProcess, acti
 from syncsessions.stores import stores
 from syncsessions.stores.operations import Get
 from tests.sockets import Frame, Page, in_thread, new_session, until
-from tests.staff import GONE, TERMINATE, TOUCH, VIEW, VIEW_PROCESSES, client_of, member, pairing_store, put  # noqa: F401
+from tests.staff import GONE, TERMINATE, TOUCH, VIEW, VIEW_PROCESSES, client_of, key_of, member, put
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_store")]
 every_store = pytest.mark.usefixtures("pairing_store")
 ID = "A-browser-sessions-whole-name-01"
 MEMORY = {"BACKEND": "syncsessions.stores.memory.MemoryStore"}
@@ -50,15 +50,6 @@ class Notes(Reducer):
 class Board(SessionProcess):
     reducers = [Notes]
     history = 10
-
-
-@pytest.fixture(autouse=True)
-def own_store(settings: Any) -> None:
-    put(settings, STORES={"default": MEMORY})
-
-
-def key_of(session: Any) -> str:
-    return overview.Place(*session.key).key
 
 
 async def staff_page(
@@ -185,7 +176,7 @@ async def test_a_change_is_shown_and_an_end() -> None:
 
 
 @pytest.mark.parametrize("pairing_store", ["redis", "sqlite"], indirect=True)
-async def test_a_ring_is_heard_at_once(pairing_store: None) -> None:  # noqa: F811
+async def test_a_ring_is_heard_at_once(pairing_store: None) -> None:
     session = await Board.astart(ID)
     async with await detail_page(session, consumer=Rung) as page:
         await until_revision(page, 0)

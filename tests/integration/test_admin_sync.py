@@ -20,14 +20,9 @@ from syncsessions import codes
 from syncsessions.exceptions import NotFound
 from syncsessions.pairing import SyncSession, overview, staff, sync_sessions
 from syncsessions.pairing.models import ActiveSyncSession
-from tests.staff import END, GONE, SEE_CODE, VIEW, client_of, member, pairing_store, put, sync_url  # noqa: F401
+from tests.staff import END, GONE, SEE_CODE, VIEW, client_of, member, put, sync_url
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def own_store(settings: Any) -> None:
-    put(settings)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_store")]
 
 
 def open_one(**more: Any) -> SyncSession:
@@ -150,7 +145,7 @@ def test_what_walks_over_all_models_finds_no_rows_and_no_missing_table(capsys: A
     assert apps.get_model("syncsessions", "ActiveSyncSession")._meta.managed is False
 
 
-def test_the_page_says_what_each_session_is(pairing_store: None) -> None:  # noqa: F811
+def test_the_page_says_what_each_session_is(pairing_store: None) -> None:
     client = client_of(member(VIEW, SEE_CODE))
     assert "No sync session is open." in text_of(client.get(sync_url()))
     one = open_one()
@@ -201,7 +196,7 @@ def test_pages(monkeypatch: Any) -> None:
     assert sum(frame["counts"].values()) == 4
 
 
-def test_chosen_sessions_end_after_a_question(pairing_store: None) -> None:  # noqa: F811
+def test_chosen_sessions_end_after_a_question(pairing_store: None) -> None:
     boss = member(VIEW, END)
     client = client_of(boss)
     first, second, third = (open_one() for _ in range(3))

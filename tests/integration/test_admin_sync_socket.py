@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -11,14 +12,15 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
 
 from syncsessions import codes, doorbell
+from syncsessions.consumers.admin_pages import SyncSessionsPage
 from syncsessions.consumers.sync_admin import SyncAdminConsumer
 from syncsessions.exceptions import NotFound
 from syncsessions.pairing import announce, overview, sync_sessions
 from tests.parties import joined, new_user, opened, owner_page, peer_page
 from tests.sockets import Frame, Page, in_thread, new_session, until
-from tests.staff import END, GONE, SEE_CODE, VIEW, client_of, member, pairing_store, put, sync_url  # noqa: F401
+from tests.staff import END, GONE, SEE_CODE, VIEW, client_of, member, put, sync_url
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("own_store")]
 OPENER = "specific.abcdef!the-owner"
 
 
@@ -32,11 +34,6 @@ class Rung(SyncAdminConsumer):
 
     pause = 0.05
     again_every = 60
-
-
-@pytest.fixture(autouse=True)
-def own_store(settings: Any) -> None:
-    put(settings)
 
 
 async def staff_page(*codenames: str, consumer: type[SyncAdminConsumer] = Rung, **fields: Any) -> Page:
@@ -80,7 +77,7 @@ async def test_codes_are_masked_but_for_who_may_see_them(may: bool) -> None:
         assert session.code not in str(frame)
 
 
-async def test_it_says_what_the_page_says(pairing_store: None) -> None:  # noqa: F811
+async def test_it_says_what_the_page_says(pairing_store: None) -> None:
     session = await sync_sessions.acreate("receive", OPENER, {"device": "laptop"})
     user = await database_sync_to_async(member)(VIEW)
     async with Page(await new_session(user), SyncAdminConsumer) as page:
@@ -93,7 +90,7 @@ async def test_it_says_what_the_page_says(pairing_store: None) -> None:  # noqa:
     assert frame["sessions"][0]["life"] == session.life
 
 
-async def test_a_list_follows_on_each_change(pairing_store: None) -> None:  # noqa: F811
+async def test_a_list_follows_on_each_change(pairing_store: None) -> None:
     async with await staff_page(VIEW, consumer=Rung) as page, owner_page() as owner, peer_page() as peer:
         await listed(page)
         code = await joined(owner, peer)
@@ -158,7 +155,7 @@ async def test_an_address_may_name_the_page() -> None:
             assert (await page.hear("sync.list"))["page"] == expected
 
 
-async def test_an_end_by_socket_reaches_both_parties(pairing_store: None) -> None:  # noqa: F811
+async def test_an_end_by_socket_reaches_both_parties(pairing_store: None) -> None:
     boss = await database_sync_to_async(member)(VIEW, END)
     async with Page(await new_session(boss), Rung) as page, owner_page() as owner, peer_page() as peer:
         code = await joined(owner, peer)
@@ -179,7 +176,7 @@ async def test_an_end_by_socket_reaches_both_parties(pairing_store: None) -> Non
     assert (entry.object_id, entry.object_repr[-8:]) == (session.life, codes.masked(code))
 
 
-async def test_an_end_by_the_form_reaches_both_parties(pairing_store: None) -> None:  # noqa: F811
+async def test_an_end_by_the_form_reaches_both_parties(pairing_store: None) -> None:
     boss = await database_sync_to_async(member)(VIEW, END)
     async with owner_page() as owner, peer_page() as peer:
         session = await sync_sessions.aget(await joined(owner, peer))
@@ -255,6 +252,43 @@ async def test_who_may_no_longer_look_is_shown_out(lost: str) -> None:
         else:
             await User.objects.filter(pk=boss.pk).aupdate(**{f"is_{lost}": False})
         assert await page.close_code() == (4401 if lost == "logout" else 4403)
+
+
+async def test_who_is_rung_without_end_is_shown_out_too() -> None:
+    boss = await database_sync_to_async(member)(VIEW)
+    async with Page(await new_session(boss), Quick) as page:
+        await page.hear("sync.list")
+        await set_permissions(boss)
+
+        async def ring() -> None:
+            while True:
+                announce.changed()
+                await asyncio.sleep(0.01)
+
+        ringing = asyncio.create_task(ring())
+        try:
+            assert await page.close_code() == 4403
+        finally:
+            ringing.cancel()
+
+
+async def test_a_page_that_takes_long_to_read_is_not_read_at_every_request(monkeypatch: Any) -> None:
+    read, reads = SyncSessionsPage.read, 0
+
+    async def slow(self: Any) -> Frame:
+        nonlocal reads
+        reads += 1
+        await asyncio.sleep(0.1)
+        return await read(self)
+
+    monkeypatch.setattr(SyncSessionsPage, "read", slow)
+    async with await staff_page(VIEW, consumer=Rung) as page:
+        await page.hear("sync.list")
+        for number in range(20):
+            await page.say(type="sync.page", page=1, ref=number)
+        while (await page.hear("sync.list")).get("ref") != 19:
+            pass
+        assert reads <= 4
 
 
 async def test_a_store_that_does_not_answer_is_told_until_it_does(settings: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import make_password
 from django.core import checks
 from django.core.checks import CheckMessage, Tags
 from django.db import connections
@@ -51,6 +52,18 @@ def layer(backend: str, **config: Any) -> dict[str, Any]:
         ({"STASH_INVALID_VALUE": "ignore"}, ["E002"]),
         ({"STASH_CLIENT_VIEWS": "shop"}, ["E002"]),
         ({"STASH_CLIENT_VIEWS": None}, ["E002"]),
+        ({"SITE_URL": "https://a.example/sync", "ALLOW_PRIVATE_SITE_URLS": True}, []),
+        ({"SITE_URL": "a.example"}, ["E002"]),
+        ({"SITE_URL": ["https://a.example"]}, ["E002"]),
+        ({"INCOMING_MODE": "deny_all"}, []),
+        ({"INCOMING_MODE": "Deny_all"}, ["E002"]),
+        ({"INCOMING_MODE": None}, ["E002"]),
+        ({"INCOMING_PASSWORD": make_password("open sesame")}, []),
+        ({"INCOMING_PASSWORD": "open sesame"}, ["E002"]),
+        ({"INCOMING_PASSWORD": "open$sesame$!"}, ["E002"]),
+        ({"INCOMING_PASSWORD": ""}, ["E002"]),
+        ({"INCOMING_PASSWORD": make_password(None)}, ["E002"]),
+        ({"ALLOW_PRIVATE_SITE_URLS": "no"}, ["E002"]),
         ({"NEW": 1, "STASH_TTL": 0, "STASH_CLIENT_VIEWS": 7}, ["E001", "E002", "E002"]),
     ],
     ids=repr,
@@ -70,6 +83,35 @@ def test_an_unknown_key_is_named_and_so_are_the_known_ones() -> None:
 def test_without_the_setting_all_is_well(settings: Any) -> None:
     del settings.SYNCSESSIONS
     assert ours.check_settings() == []
+
+
+@pytest.mark.parametrize(
+    ("value", "debug", "found"),
+    [
+        ({}, False, []),
+        ({"SITE_URL": "https://a.example/sync"}, False, []),
+        ({"SITE_URL": "HTTP://a.example/sync"}, False, ["syncsessions.W012"]),
+        ({"SITE_URL": "http://a.example/sync"}, True, []),
+        ({"INCOMING_MODE": "require_password"}, False, ["syncsessions.W013"]),
+        ({"INCOMING_MODE": "require_password", "INCOMING_PASSWORD": "md5$salt$hash"}, False, []),
+        ({"SITE_URL": 7, "INCOMING_MODE": [], "INCOMING_PASSWORD": 7}, False, []),
+    ],
+    ids=repr,
+)
+def test_connections(value: Any, debug: bool, found: list[str]) -> None:
+    assert ids(ours.check_connections, SYNCSESSIONS=value, DEBUG=debug) == found
+
+
+@pytest.mark.parametrize(
+    ("url", "urlconf", "found"),
+    [
+        (None, __name__, []),
+        ("https://a.example/sync", __name__, ["syncsessions.W011"]),
+        ("https://a.example/sync", "tests.two_sites_urls", []),
+    ],
+)
+def test_the_urls_of_connections(url: str | None, urlconf: str, found: list[str]) -> None:
+    assert ids(ours.check_connection_urls, SYNCSESSIONS={"SITE_URL": url}, ROOT_URLCONF=urlconf) == found
 
 
 @pytest.mark.parametrize(

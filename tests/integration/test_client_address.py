@@ -6,12 +6,17 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from typing import Any
 
 import pytest
+from django.core.handlers.asgi import ASGIRequest
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpRequest
+from django.test import RequestFactory
 
-from syncsessions.consumers import client
-from syncsessions.consumers.client import NOTES, limit_key_of
+from syncsessions import client
+from syncsessions.client import NOTES, address_of_request, limit_key_of
 from syncsessions.stores import Record, stores
 from tests.servers import redis_url
 
@@ -64,13 +69,13 @@ def test_a_trusted_proxy_is_believed_over_several_headers(settings: Any) -> None
 
 
 def test_a_proxy_that_is_not_trusted_is_logged_once_and_noted(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "syncsessions.consumers"):
+    with caplog.at_level(logging.WARNING, "syncsessions.client"):
         for number in range(5):
             assert limit_key_of(scope(["10.0.0.1", 4711 + number], "1.2.3.4, \x1b[31mjunk")) == "10.0.0.1"
             assert limit_key_of(scope(["10.0.0.2", 4711 + number], "1.2.3.4")) == "10.0.0.2"
             assert limit_key_of(scope(None, "1.2.3.4")) == "unknown"
     (record,) = caplog.records
-    assert record.name == "syncsessions.consumers"
+    assert record.name == "syncsessions.client"
     assert "10.0.0.1" in record.getMessage()
     assert "TRUSTED_PROXIES" in record.getMessage()
     assert "1.2.3.4" not in record.getMessage()
@@ -128,3 +133,48 @@ def test_a_store_that_is_away_disturbs_nobody(settings: Any, store: dict[str, An
     settings.SYNCSESSIONS = {"STORES": {"default": store}}
     assert limit_key_of(scope(["10.0.0.1", 4711], "1.2.3.4")) == "10.0.0.1"
     client._leave_note("10.0.0.1")
+
+
+def wsgi(peer: str | None, forwarded: str | None = None, **more: str) -> WSGIRequest:
+    meta = {} if forwarded is None else {"HTTP_X_FORWARDED_FOR": forwarded}
+    return RequestFactory().get("/", **({} if peer is None else {"REMOTE_ADDR": peer}), **meta, **more)
+
+
+def asgi(peer: Any, *forwarded: str) -> ASGIRequest:
+    given = {**scope(peer, *forwarded), "type": "http", "method": "GET", "path": "/", "query_string": b""}
+    return ASGIRequest(given, BytesIO())
+
+
+@pytest.mark.parametrize("request_from", [wsgi, lambda peer, *forwarded: asgi([peer, 4711], *forwarded)])
+def test_of_a_request_it_is_the_same(request_from: Callable[..., HttpRequest], settings: Any) -> None:
+    assert address_of_request(request_from("9.9.9.9")) == "9.9.9.9"
+    assert address_of_request(request_from("2001:db8::5")) == "2001:db8::5"
+    assert address_of_request(request_from("9.9.9.9", "1.2.3.4")) == "9.9.9.9"
+    assert client._noted == {}
+    settings.SYNCSESSIONS = {"TRUSTED_PROXIES": ["10.0.0.0/8"]}
+    assert address_of_request(request_from("10.0.0.1", "6.6.6.6, 1.2.3.4")) == "1.2.3.4"
+    assert address_of_request(request_from("10.0.0.1", "6.6.6.6,junk")) == "10.0.0.1"
+    assert address_of_request(request_from("9.9.9.9", "1.2.3.4")) == "9.9.9.9"
+
+
+def test_a_request_by_a_unix_socket(settings: Any) -> None:
+    for request in (wsgi(""), wsgi("/run/site.sock"), asgi(None)):
+        assert address_of_request(request) is None
+    settings.SYNCSESSIONS = {"TRUSTED_PROXIES": ["unix"]}
+    for request in (wsgi("", "1.2.3.4"), asgi(None, "1.2.3.4"), asgi(["/run/site.sock", None], "6.6.6.6", "1.2.3.4")):
+        assert address_of_request(request) == "1.2.3.4"
+
+
+def test_a_requests_proxy_that_is_not_trusted_is_noted_too() -> None:
+    for request in (wsgi("10.0.0.1", "1.2.3.4"), asgi(["10.0.0.2", 4711], "1.2.3.4")):
+        assert address_of_request(request) in ("10.0.0.1", "10.0.0.2")
+    wsgi_that_believed = wsgi("192.168.0.7", "192.168.0.7", REMOTE_PORT="0")
+    assert address_of_request(wsgi_that_believed) == "192.168.0.7"
+    until(lambda: {note.id for note in notes()} == {"proxy:10.0.0.1", "proxy:10.0.0.2"})
+
+
+def test_a_header_with_an_underscore_is_another(settings: Any) -> None:
+    settings.SYNCSESSIONS = {"TRUSTED_PROXIES": ["10.0.0.0/8"]}
+    request = asgi(["10.0.0.1", 4711], "1.2.3.4")
+    request.scope["headers"].append((b"x_forwarded_for", b"6.6.6.6"))
+    assert address_of_request(request) == "1.2.3.4"

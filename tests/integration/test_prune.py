@@ -271,6 +271,15 @@ def test_the_command_refuses_senseless_numbers(wrong: list[str]) -> None:
         call_command("syncsessions_prune", *wrong)
 
 
+@pytest.fixture
+def no_connections(monkeypatch: pytest.MonkeyPatch, django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """There is none to prune. What other tests have left open of the database may be closed."""
+    monkeypatch.setattr(command.pruning, "prune", lambda **kwargs: (0, 0, 0))
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.mark.usefixtures("no_connections")
 def test_the_command_fails_with_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**kwargs: Any) -> Pruned:
         raise StoreUnavailable
@@ -280,6 +289,7 @@ def test_the_command_fails_with_a_message(monkeypatch: pytest.MonkeyPatch) -> No
         call_command("syncsessions_prune")
 
 
+@pytest.mark.usefixtures("no_connections")
 def test_forever_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     rounds = 0
 
@@ -300,6 +310,7 @@ def test_forever_goes_on_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> Non
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.usefixtures("no_connections")
 def test_the_end_may_come_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A signal's handler runs inside whatever the command is doing, its waiting included."""
 

@@ -15,7 +15,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from syncsessions.consumers.client import NOTES
+from syncsessions.client import NOTES
 from syncsessions.management import expiry
 from syncsessions.management.commands import syncsessions_prune as command
 from syncsessions.pairing import SyncSession, sync_sessions
@@ -159,6 +159,7 @@ def test_a_stash_that_is_away_keeps_no_record(
     assert len(closed) == 1
 
 
+@pytest.mark.usefixtures("database")
 def test_forever_goes_on_with_the_one_while_the_other_is_away(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     rounds = []
 

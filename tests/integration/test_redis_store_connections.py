@@ -58,6 +58,30 @@ def test_a_loop_that_ends_amid_calls_leaves_no_connection(valkey: Valkey) -> Non
     gc.collect()
 
 
+def test_a_store_that_is_dropped_before_its_loop_ends_leaves_no_connection(valkey: Valkey) -> None:  # noqa: F811
+    with asyncio.Runner() as runner:
+        store = made(valkey.url)
+        runner.run(store.aping())
+        store.close()  # not while its loop rests
+        del store
+        gc.collect()
+        assert valkey.connections() == 1
+    settled(lambda: valkey.connections() == 0)
+    gc.collect()
+
+
+async def test_the_end_of_what_was_closed_leaves_what_came_after_it(valkey: Valkey) -> None:  # noqa: F811
+    store = made(valkey.url)
+    await store.aping()
+    (first,) = store._clients[1]._clients.values()
+    store.close()
+    await store.aping()
+    await first.ending.aclose()
+    await store.aping()
+    assert valkey.connections() == 1
+    store.close()
+
+
 def test_a_loop_shares_its_connections_among_its_tasks(valkey: Valkey) -> None:  # noqa: F811
     store = made(valkey.url, max_connections=3)
 

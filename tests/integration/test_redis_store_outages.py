@@ -20,13 +20,14 @@ from syncsessions.stores.redis import RedisStore
 from tests.stores import Store
 from tests.valkey import Valkey, _own_valkey, valkey  # noqa: F401 - fixtures
 
-TIMEOUT = 0.3  # seconds
-BOUND = 2 * TIMEOUT + 1.0  # one to connect and one to be answered, and what a busy machine takes
+PATIENT = 5.0  # seconds that a store has in which a busy machine must answer
+TIMEOUT = 0.6  # and one that is to be refused
+BOUND = 2 * TIMEOUT + 0.4  # one to connect and one to be answered
 FORMS = pytest.mark.parametrize("form", ["sync", "async"])
 
 
 def made(url: str, **options: Any) -> RedisStore:
-    return RedisStore("default", {"LOCATION": url, "OPTIONS": {"timeout": TIMEOUT, **options}})
+    return RedisStore("default", {"LOCATION": url, "OPTIONS": {"timeout": PATIENT, **options}})
 
 
 def calls(store: Store) -> list[Callable[[], Any]]:
@@ -48,11 +49,15 @@ def calls(store: Store) -> list[Callable[[], Any]]:
 
 
 async def refused(act: Callable[[], Any]) -> None:
-    began = time.monotonic()
-    with pytest.raises(StoreUnavailable) as caught:
-        await act()
-    assert time.monotonic() - began < BOUND
-    assert caught.value.__cause__ is not None
+    """It is refused in time. A busy machine may hold up one call, but not each of them."""
+    took = []
+    while not took or (took[-1] >= BOUND and len(took) < 5):
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable) as caught:
+            await act()
+        took.append(time.monotonic() - began)
+        assert caught.value.__cause__ is not None
+    assert took[-1] < BOUND
 
 
 @FORMS
@@ -97,7 +102,7 @@ async def test_every_call_after_all_connections_were_killed_succeeds(valkey: Val
 @FORMS
 async def test_a_frozen_server(valkey: Valkey, form: str) -> None:  # noqa: F811
     """Bounded by the timeout, and what it answers when it goes on is no later call's answer."""
-    store = Store(made(valkey.url), form)
+    store = Store(made(valkey.url, timeout=TIMEOUT), form)
     await store.create("n", "id", {"mine": True}, ttl=60)
     valkey.freeze()
     await refused(lambda: store.count("n"))
@@ -123,7 +128,7 @@ async def test_an_address_that_nobody_answers_at(form: str) -> None:
             held.append(socket.socket())
             held[-1].setblocking(False)
             held[-1].connect_ex(address)
-        store = Store(made(f"redis://127.0.0.1:{address[1]}/0"), form)
+        store = Store(made(f"redis://127.0.0.1:{address[1]}/0", timeout=TIMEOUT), form)
         await refused(lambda: store.ping())
         store.plain.close()
         for one in held:
@@ -133,7 +138,7 @@ async def test_an_address_that_nobody_answers_at(form: str) -> None:
 @FORMS
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "unix:///nowhere/redis.sock", "redis://no-such-host.invalid"])
 async def test_nothing_there(form: str, url: str) -> None:
-    store = made(url)
+    store = made(url, timeout=TIMEOUT)
 
     async def ask() -> None:
         await store.aping() if form == "async" else store.ping()
@@ -281,7 +286,7 @@ async def warm(store: Store) -> None:
 
 def test_a_call_in_another_thread_does_not_wait_for_a_frozen_one(valkey: Valkey) -> None:  # noqa: F811
     """Of many that wait for the same dead server each is refused in time, not one after the other."""
-    store = made(valkey.url, max_connections=4)
+    store = made(valkey.url, max_connections=4, timeout=TIMEOUT)
     store.ping()
     valkey.freeze()
     began = time.monotonic()

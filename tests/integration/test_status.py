@@ -22,7 +22,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from syncsessions import status
-from syncsessions.consumers.client import _leave_note
+from syncsessions.client import _leave_note
 from syncsessions.pairing import sync_sessions
 from syncsessions.processes import DefaultProcess
 from syncsessions.stash import StashSession
@@ -278,6 +278,7 @@ def test_the_keys_of_the_json_are_stable() -> None:
         "sync_sessions",
         "processes",
         "stash",
+        "connections",
         "channel_layer",
         "settings",
         "proxies",

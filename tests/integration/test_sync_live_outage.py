@@ -21,7 +21,8 @@ from tests.live import PUBSUB_LAYER, REDIS_LAYER, free_port, on_redis
 from tests.live_parties import DEADLINE, Frame, Party, party, until, workers
 
 LEASE = 3.0  # seconds
-FAST = 4.0  # seconds in which each call is answered, on a busy machine too
+FAST = 4.0  # seconds in which each call is answered
+STOPS = 4  # where a busy machine may hold up a call: in the test, in a worker and in Redis, to and fro
 PAIRS = 3
 AWAY = {"store_unavailable", "disabled"}
 """Codes of what cannot be done without Redis as store, and as channel layer."""
@@ -179,6 +180,7 @@ async def test_redis_is_killed_and_comes_back(kept: bool, layer: str, valkey: An
             assert await began(owner, peer)
             assert await relayed(owner, peer, "before")
         stop = asyncio.Event()
+        watching = asyncio.create_task(_longest_stall(stop))
         working = [asyncio.create_task(work(*pair, stop)) for pair in pairs]
         await until(lambda: _some_ends(pairs, "None", 4 * PAIRS))
 
@@ -187,7 +189,7 @@ async def test_redis_is_killed_and_comes_back(kept: bool, layer: str, valkey: An
             for path in Path(valkey.data_dir).rglob("*"):
                 path.unlink() if path.is_file() else None
         assert await away()
-        await until(lambda: _were_told(pairs), 3 * DEADLINE)
+        await until(lambda: _were_told(pairs))
         await asyncio.to_thread(valkey.start)
 
         before = sum(each.ends["None"] for pair in pairs for each in pair)
@@ -197,7 +199,7 @@ async def test_redis_is_killed_and_comes_back(kept: bool, layer: str, valkey: An
         for owner, peer in pairs:
             await asyncio.gather(owner.leave(), peer.leave())
         assert set().union(*(each.codes for each in clients)) <= CAUGHT
-        assert max(each.slowest for each in clients) < FAST
+        assert max(each.slowest for each in clients) < FAST + STOPS * await watching
         assert not any(each.broken for each in clients)
 
         # What believed itself in a session is in it, or was told of its end.
@@ -213,6 +215,16 @@ async def test_redis_is_killed_and_comes_back(kept: bool, layer: str, valkey: An
         print(sum((each.codes for each in clients), Counter()), sum((each.ends for each in clients), Counter()))
         assert "A frame could not be answered" not in one.log + two.log
         assert "A socket's handler failed" not in one.log + two.log
+
+
+async def _longest_stall(stop: asyncio.Event) -> float:
+    """How late this process, which does little, has been at most for its own work."""
+    longest = 0.0
+    while not stop.is_set():
+        due = time.monotonic() + 0.02
+        await asyncio.sleep(0.02)
+        longest = max(longest, time.monotonic() - due)
+    return longest
 
 
 async def _some_ends(pairs: list[tuple[Client, Client]], reason: str, least: int) -> bool:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from syncsessions.exceptions import NotFound
 from syncsessions.pairing import steps, sync_sessions
 from tests.live import PUBSUB_LAYER, REDIS_LAYER, on_redis
 from tests.live_parties import joined, opened, party, until, workers
+from tests.parties import gone
 from tests.servers import redis_url
 
 LEASE = 2.0  # seconds
@@ -43,14 +43,6 @@ def environment(settings: Any) -> Iterator[dict[str, str]]:
 async def left() -> list[int]:
     """How many live records there are of each kind."""
     return [await sync_sessions.store.acount(namespace) for namespace in (steps.SESSIONS, steps.PEERS, steps.PLACES)]
-
-
-async def gone(code: str) -> bool:
-    try:
-        await sync_sessions.aget(code)
-    except NotFound:
-        return True
-    return False
 
 
 @LAYERS

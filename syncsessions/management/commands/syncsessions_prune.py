@@ -1,4 +1,4 @@
-"""`manage.py syncsessions_prune`: remove stash slices that nobody has seen for long, and what has expired in stores."""
+"""`manage.py syncsessions_prune`: remove stash slices that nobody has seen for long, and what has expired."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from syncsessions import conf
+from syncsessions.connections import pruning
 from syncsessions.exceptions import StoreUnavailable
 from syncsessions.management.arguments import seconds
 from syncsessions.management.durations import duration
@@ -45,8 +46,8 @@ def batch_size(text: str) -> int:
 class Command(BaseCommand):
     help = (
         "Removes stash slices that nobody has seen for SYNCSESSIONS['STASH_TTL'] seconds, and superseded versions "
-        "that nobody has seen for a week; and from the stores what is past its deadline. Run it now and then, or once "
-        "with --forever."
+        "that nobody has seen for a week; from the stores what is past its deadline; and marks connections as expired, "
+        "with what is long done with around them. Run it now and then, or once with --forever."
     )
     requires_system_checks = [Tags.compatibility]  # our settings; the models' ask the database
 
@@ -54,7 +55,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--dry-run",
             action="store_true",
-            help="Only tell how many slices would be removed, and leave the stores alone.",
+            help="Only tell how much would be removed and expired, and leave the stores alone.",
         )
         parser.add_argument(
             "--batch-size",
@@ -85,13 +86,21 @@ class Command(BaseCommand):
         def prune_stash(stop: Stop) -> None:
             say(sentence(prune(dry_run=dry_run, batch=batch_size, stop=stop), dry_run))
 
+        def prune_connections(stop: Stop) -> None:
+            pruned = pruning.prune(dry_run=dry_run)
+            if any(pruned):
+                say(of_connections(pruned, dry_run))
+
         def say(line: str) -> None:
             if verbosity:
                 self.stdout.write(line)
                 self.stdout.flush()
 
         # A dry run leaves the stores alone: they tell what is past its deadline by removing it.
-        works = [Work(prune_stash, _("The stash was not pruned"))]
+        works = [
+            Work(prune_stash, _("The stash was not pruned")),
+            Work(prune_connections, _("The connections were not pruned")),
+        ]
         if not dry_run:
             undone = _("The records of %(room)s were not expired")
             works += [Work(partial(expire_store, alias), undone % {"room": alias}) for alias in ROOMS]
@@ -145,3 +154,20 @@ def sentence(pruned: Pruned, dry_run: bool) -> str:
     ) % {"count": pruned.unseen, "time": duration(ttl)}
     whole = _("Would remove %(unseen)s and %(superseded)s.") if dry_run else _("Removed %(unseen)s and %(superseded)s.")
     return whole % {"unseen": unseen, "superseded": superseded}
+
+
+def of_connections(pruned: pruning.Pruned, dry_run: bool) -> str:
+    """The same for connections."""
+    expired = ngettext("%(count)d connection", "%(count)d connections", pruned.expired)
+    notices = ngettext("%(count)d undelivered notice", "%(count)d undelivered notices", pruned.notices)
+    invitations = ngettext("%(count)d old invitation", "%(count)d old invitations", pruned.invitations)
+    whole = (
+        _("Would mark %(expired)s as expired, and remove %(notices)s and %(invitations)s.")
+        if dry_run
+        else _("Marked %(expired)s as expired, and removed %(notices)s and %(invitations)s.")
+    )
+    return whole % {
+        "expired": expired % {"count": pruned.expired},
+        "notices": notices % {"count": pruned.notices},
+        "invitations": invitations % {"count": pruned.invitations},
+    }

@@ -26,6 +26,9 @@ from syncsessions.stores.redis.clients import (
 )
 from syncsessions.stores.redis.plans import Call
 
+_open: dict[LoopClient, asyncio.AbstractEventLoop] = {}
+"""Held until they are closed, which their loop alone can do, even if their store is dropped before."""
+
 
 class LoopClients:
     """A client for each event loop that asks for one."""
@@ -66,8 +69,12 @@ class LoopClients:
         for other in list(self._clients):
             if other.is_closed():
                 self._clients.pop(other, None)
+        for held, of_loop in list(_open.items()):
+            if of_loop.is_closed():
+                _open.pop(held, None)
         pool: Any = redis.asyncio.ConnectionPool.from_url(self._url, **self._settings)
         client = self._clients[loop] = LoopClient(pool.make_connection, self._most, self._timeout)
+        _open[client] = loop
         # A loop that ends closes the async generators that began on it: there is no other sign of its end.
         client.ending = self._at_the_end_of(loop, client)
         await anext(client.ending)
@@ -77,7 +84,8 @@ class LoopClients:
         try:
             yield
         finally:
-            self._clients.pop(loop, None)
+            if self._clients.get(loop) is client:
+                del self._clients[loop]
             await client.close()
 
 
@@ -109,6 +117,7 @@ class LoopClient:
         for connection in idle:
             with suppress(*FAILED):
                 await connection.disconnect()
+        _open.pop(self, None)
 
     async def _insist(self, call: Call, command: Command) -> Any:
         attempts = Attempts(call, self._timeout)

@@ -1,21 +1,23 @@
-"""What a socket's limits count its client by, and word of proxies that nobody has named in TRUSTED_PROXIES."""
+"""Who the client of a socket or a request is, what limits count it by, and word of proxies that nobody has named in
+TRUSTED_PROXIES."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import connections
+from django.http import HttpRequest
 
 from syncsessions import conf
 from syncsessions.address import UNIX, client_address, limit_key
 from syncsessions.exceptions import AlreadyExists
 from syncsessions.stores import stores
 
-logger = logging.getLogger("syncsessions.consumers")
+logger = logging.getLogger("syncsessions.client")
 
 NOTES = "syncsessions.notes"
 """The namespace, in the store of pairing, of what `syncsessions_status` has to tell of other processes."""
@@ -31,15 +33,34 @@ _lock = threading.Lock()
 
 def limit_key_of(scope: Mapping[str, Any]) -> str:
     """What limits count the client of this scope by. Neither waits nor raises: call it from the event loop."""
+    return limit_key(address_of(scope))
+
+
+def address_of(scope: Mapping[str, Any]) -> str | None:
+    """The client's address, None where it has none. Neither waits nor raises."""
     peer, port = scope.get("client") or (None, None)
     forwarded = [
         value.decode("latin-1") for name, value in scope.get("headers", ()) if name.lower() == b"x-forwarded-for"
     ]
+    return _address(peer, port, forwarded)
+
+
+def address_of_request(request: HttpRequest) -> str | None:
+    """The same of Django's request, over WSGI or ASGI."""
+    scope = getattr(request, "scope", None)
+    if scope is not None:
+        return address_of(scope)
+    meta = request.META
+    forwarded = meta.get("HTTP_X_FORWARDED_FOR")
+    return _address(meta.get("REMOTE_ADDR"), meta.get("REMOTE_PORT"), [] if forwarded is None else [forwarded])
+
+
+def _address(peer: str | None, port: object, forwarded: Sequence[str]) -> str | None:
     client = client_address(peer, forwarded, conf.current().TRUSTED_PROXIES or ())
     # Port 0 is no socket's: a server that believes the header has put the client in the peer's place already.
-    if client.disbelieved and port != 0:
+    if client.disbelieved and str(port) != "0":
         _saw_proxy(client.address or UNIX)
-    return limit_key(client.address)
+    return client.address
 
 
 def _saw_proxy(proxy: str) -> None:
