@@ -228,7 +228,7 @@ def _tried(connections: Iterable[Connection], work: Callable[[Connection], None]
 
 
 def _names(names: Sequence[str]) -> str:
-    shown = ", ".join(f"“{name}”" for name in names[:NAMED])
+    shown = ", ".join(_("“%(name)s”") % {"name": name} for name in names[:NAMED])
     more = len(names) - NAMED
     if more <= 0:
         return shown

@@ -12,16 +12,18 @@ from django.utils.translation import gettext_lazy, ngettext
 from syncsessions.admin import connection_badges as badges
 from syncsessions.admin.connection_actions import ASK_FIRST, BUTTONS, refusal
 from syncsessions.admin.owners import user_names
-from syncsessions.connections import flow, peer, steps
+from syncsessions.connections import delivery, flow, peer, steps
 from syncsessions.connections.models import Connection, ConnectionChange, ConnectionNotice
 from syncsessions.connections.status import can_be_asked
 
 CHANGES_SHOWN = 50
-OWN_REASONS = {
+OWN_WORDS = {
     steps.SEVERED: gettext_lazy("Remote site reports connection not found"),
     peer.REMOVED: gettext_lazy("The other site removed this connection"),
+    delivery.NO_ANSWER: gettext_lazy("no answer"),
+    delivery.UNREADABLE: gettext_lazy("this site's token cannot be read: SECRET_KEY was changed"),
 }
-"""Those that a program gave, by what the row keeps of them."""
+"""What a program gave as the reason or the error, by what the row keeps of it."""
 
 
 class Limit(NamedTuple):
@@ -104,7 +106,7 @@ def _waiting(connection: Connection) -> dict[str, Any] | None:
         return None
     text = ngettext("%(count)d change waits to be delivered", "%(count)d changes wait to be delivered", len(notices))
     error = next((notice.last_error for notice in notices if notice.last_error), "")
-    return {"text": text % {"count": len(notices)}, "tries": notices[0].attempts, "error": error}
+    return {"text": text % {"count": len(notices)}, "tries": notices[0].attempts, "error": OWN_WORDS.get(error, error)}
 
 
 def _history(changes: Iterable[ConnectionChange], names: dict[str, str]) -> list[dict[str, Any]]:
@@ -114,7 +116,7 @@ def _history(changes: Iterable[ConnectionChange], names: dict[str, str]) -> list
             "previous": badges.plain(change.previous) if change.previous else "",
             "status": badges.plain(change.status),
             "who": _who(change, names),
-            "reason": OWN_REASONS.get(change.reason, change.reason),
+            "reason": OWN_WORDS.get(change.reason, change.reason),
         }
         for change in changes
     ]

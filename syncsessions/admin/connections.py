@@ -174,8 +174,8 @@ class ConnectionAdmin(ConnectionAdding, ConnectionActions):
         }
 
     @admin.display(description=gettext_lazy("site"), ordering="site_url")
-    def site(self, connection: Connection) -> str | None:
-        return connection.site_url
+    def site(self, connection: Connection) -> str:
+        return connection.site_url or str(self.get_empty_value_display())
 
     @admin.display(description=gettext_lazy("status here"), ordering="status")
     def local_status(self, connection: Connection) -> SafeString:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
 
 
 def labels() -> dict[str, dict[str, str]]:
@@ -87,10 +88,11 @@ def connection_texts() -> dict[str, str]:
 
 def connection_words() -> dict[str, dict[str, tuple[str, str]]]:
     """Of a connection's statuses here, and of what its site says: the word, and what it means."""
+    active = pgettext("syncsessions", "active")
     return {
         "status": {
             "pending": (_("pending"), _("Nothing passes until it is approved.")),
-            "active": (_("active"), ""),
+            "active": (active, ""),
             "suspended": (_("suspended"), _("Nothing passes until that is lifted.")),
             "revoked": (_("revoked"), _("It was ended for good.")),
             "expired": (_("expired"), _("It came to its end.")),
@@ -99,7 +101,7 @@ def connection_words() -> dict[str, dict[str, tuple[str, str]]]:
         },
         "remote": {
             "checking": (_("checking"), _("The other site is being asked.")),
-            "active": (_("active"), _("The other site says that this connection is active there.")),
+            "active": (active, _("The other site says that this connection is active there.")),
             "suspended": (_("suspended"), _("The other site says that this connection is suspended there.")),
             "revoked": (_("revoked"), _("The other site says that this connection is revoked there.")),
             "pending": (_("pending"), _("The other site says that this connection awaits an approval.")),

@@ -20,6 +20,7 @@ from uuid import UUID
 
 from django.db import connections, router, transaction
 from django.db.models import F, Min
+from django.utils.translation import gettext_noop
 
 from syncsessions import database
 from syncsessions.connections import announce, outbox, standing
@@ -36,6 +37,8 @@ LOOK_EVERY = 10.0  # seconds between two looks at a link whose other side cannot
 AT_ONCE = 200
 GLANCE = 0.5  # seconds between two looks for what has become due, while calls are under way
 FINAL = (400, 401, 404, 409)
+NO_ANSWER = gettext_noop("no answer")
+UNREADABLE = gettext_noop("this site's token cannot be read: SECRET_KEY was changed")
 
 _log = logging.getLogger("syncsessions.connections")
 
@@ -130,14 +133,17 @@ class Delivery:
         return found
 
     def _take(self, notice: ConnectionNotice) -> None:
-        """Begin to deliver a notice, unless another one was quicker."""
+        """Begin to deliver a notice, unless another one was quicker, or a call about this connection is under way."""
+        key = "tell", notice.connection_pk
+        if key in self._under_way:
+            return
         until = self._run(partial(self._claimed, notice))
         if until is None:
             return
         held = _Held(notice, until, *self._run(partial(self._way, notice)))
         self._held[notice.pk] = held
         if held.token is None:
-            self._later(held, "this site's token cannot be read: SECRET_KEY was changed")
+            self._later(held, UNREADABLE)
             return
         told = {"status": notice.status, "reason": notice.reason, "seq": notice.seq}
         ask = partial(
@@ -149,7 +155,7 @@ class Delivery:
             json=told if notice.status else None,
             within=WITHIN,
         )
-        self._start(_Job(("tell", notice.connection_pk), ask, partial(self._told, held)))
+        self._start(_Job(key, ask, partial(self._told, held)))
 
     def _claimed(self, notice: ConnectionNotice) -> int | None:
         """Until when the lease is this one's; None where it is another one's, or the notice is not due or gone."""
@@ -181,7 +187,7 @@ class Delivery:
 
     def _told(self, held: _Held, answer: Answer | None) -> None:
         if answer is None:
-            self._later(held, "no answer")
+            self._later(held, NO_ANSWER)
         elif 200 <= answer.status < 300:
             self._over(held, None)
         elif answer.status not in FINAL:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 PENDING, ACTIVE, SUSPENDED, REVOKED, EXPIRED = "pending", "active", "suspended", "revoked", "expired"
 STATUSES = (PENDING, ACTIVE, SUSPENDED, REVOKED, EXPIRED)
@@ -62,7 +63,7 @@ _ONLY_THIS_LIFTS: dict[str, str | Promise] = {
 }
 _NAMES: dict[str, str | Promise] = {
     PENDING: _("pending"),
-    ACTIVE: _("active"),
+    ACTIVE: pgettext_lazy("syncsessions", "active"),
     SUSPENDED: _("suspended"),
     REVOKED: _("revoked"),
     EXPIRED: _("expired"),

@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from syncsessions.connections import flow, site_url
 from syncsessions.connections.rows import ConnectionManager
@@ -52,7 +53,7 @@ class Connection(models.Model):
 
     class Status(models.TextChoices):
         PENDING = flow.PENDING, _("pending")
-        ACTIVE = flow.ACTIVE, _("active")
+        ACTIVE = flow.ACTIVE, pgettext_lazy("syncsessions", "active")
         SUSPENDED = flow.SUSPENDED, _("suspended")
         REVOKED = flow.REVOKED, _("revoked")
         EXPIRED = flow.EXPIRED, _("expired")

@@ -102,7 +102,7 @@ def test_a_final_refusal_is_recorded_and_the_queue_goes_on(fake_peer: Peer, stat
 
 
 @pytest.mark.usefixtures("by_hand")
-@pytest.mark.parametrize("answer", [500, 503, 502, 403, 429, 302, 408, breaks_off], ids=str)
+@pytest.mark.parametrize("answer", [500, 503, 502, 403, 429, 302, 408, breaks_off])
 def test_whatever_else_comes_is_tried_again(fake_peer: Peer, answer: Any) -> None:
     row = linked(fake_peer)
     row.suspend()

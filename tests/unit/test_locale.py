@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 from django.utils import translation
 
+from syncsessions.connections.models import Connection
 from syncsessions.exceptions import AccessRefused, InvalidCode, InvalidValue
 from syncsessions.json_values import judge
 from syncsessions.management.commands.syncsessions_prune import sentence
@@ -152,6 +153,9 @@ def test_who_reads_german_is_told_in_german() -> None:
     with translation.override("de"):
         assert str(StashSlice._meta.verbose_name) == "Stash-Slice"
         assert str(StashOwner._meta.verbose_name_plural) == "Stash-Sitzungen"
+        # Django's own words for the same text, like auth's "Aktiv", would win.
+        words = ["ausstehend", "aktiv", "ausgesetzt", "widerrufen", "abgelaufen"]
+        assert [str(label) for label in Connection.Status.labels] == words
         assert str(InvalidCode()) == "Dieser Code ist nicht gültig. Prüfen Sie ihn oder fordern Sie einen neuen an."
         assert AccessRefused("disabled").as_dict()["message"] == "Dies ist hier abgeschaltet."
     with translation.override("en"):
