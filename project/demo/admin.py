@@ -1,5 +1,6 @@
 """The print shop in the admin, beside the stash's own pages."""
 
+from django.conf import settings
 from django.contrib import admin
 
 from project.demo.models import Order, Product
@@ -18,3 +19,7 @@ class OrderAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_filter = ["country", "gift"]
     date_hierarchy = "created_at"
     search_fields = ["name", "email"]
+
+
+if settings.SITE:
+    admin.site.site_header = admin.site.site_title = f"Print shop, site {settings.SITE}"

@@ -25,6 +25,8 @@ from syncsessions.connections.wire import LARGEST_BODY, Wire, adapter
 from syncsessions.exceptions import SiteUnavailable
 
 WITHIN = 10.0  # seconds for one call in all
+ASKING_SITE = "Syncsessions-Site"
+"""The header by which the site that has a link proven names itself: a token is no proof to any but its own peer."""
 
 _PIECE = 16 * 1024  # bytes
 _HEADERS = {
@@ -94,18 +96,20 @@ def call(
     json: Any = None,
     within: float | None = None,
     cancel: Cancel | None = None,
+    asking: str | None = None,
 ) -> Answer:
     """What the site at `site_url` answers to one request, whatever its status; redirects are not followed.
 
     `path` stands below `site_url` (`api/status`). The call is over after `within` seconds, whatever it then waits for
-    (a lookup of the name, too), and at once when `cancel` says so. Raises `SiteUnavailable`.
+    (a lookup of the name, too), and at once when `cancel` says so. `asking` is this site's address, where the other one
+    has to know who asks. Raises `SiteUnavailable`.
     """
     within = WITHIN if within is None else within
     cancel = cancel or Cancel()
     exchange = _Exchange(Wire(within, anywhere=conf.current().ALLOW_PRIVATE_SITE_URLS))
     with cancel.calling(exchange.abandon):
         try:
-            exchange.begin(method, site_url, path, token, json)
+            exchange.begin(method, site_url, path, token, json, asking)
             answer = exchange.answer(within)
         finally:
             exchange.abandon()
@@ -144,18 +148,21 @@ class _Exchange:
         self._over.wait(within)
         return self._outcome
 
-    def _run(self, method: str, site_url: str | None, path: str, token: str | None, json: Any) -> None:
+    def _run(self, *request: Any) -> None:
         try:
-            self._outcome = _exchanged(self._wire, _request(method, site_url, path, token, json))
+            self._outcome = _exchanged(self._wire, _request(*request))
         except Exception as error:  # it goes no further: it may hold the request, and that the token
             self._outcome = _NoAnswer(_is_offline(error), _reason(error))
         finally:
             self.abandon()
 
 
-def _request(method: str, site_url: str | None, path: str, token: str | None, json: Any) -> requests.PreparedRequest:
+def _request(
+    method: str, site_url: str | None, path: str, token: str | None, json: Any, asking: str | None
+) -> requests.PreparedRequest:
     site = normalised(site_url, insecure=settings.DEBUG)
     headers = _HEADERS if token is None else _HEADERS | {"Authorization": f"Bearer {token}"}
+    headers = headers if asking is None else headers | {ASKING_SITE: asking}
     return requests.Request(method, f"{site}/{path.lstrip('/')}", headers, json=json).prepare()
 
 

@@ -28,6 +28,8 @@ def _status(call: Call) -> Answer:
         found = call.peer()
     except AccessRefused:
         return 404, {"exists": False}
+    if not call.is_asked_by(found.site_url):
+        return 404, {"exists": False}
     over = steps.is_over(found, clock.now(steps.alias_of(found)))  # told, and not written: asking changes nothing
     status = flow.EXPIRED if over else found.status
     return {

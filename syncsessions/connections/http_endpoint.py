@@ -22,8 +22,10 @@ from syncsessions import conf, database
 from syncsessions.address import limit_key
 from syncsessions.client import address_of_request
 from syncsessions.connections import clock, gate, http_fields, outbox
+from syncsessions.connections.calls import ASKING_SITE
 from syncsessions.connections.models import Connection, ConnectionNotice
-from syncsessions.exceptions import AccessRefused, FrameError, RateLimited, StoreUnavailable, SyncSessionsError
+from syncsessions.connections.site_url import canonical
+from syncsessions.exceptions import AccessRefused, FrameError, InvalidValue, RateLimited, StoreUnavailable, SyncSessionsError
 from syncsessions.stores import stores
 
 ALL_RATE = "600/m"  # of one client address, whatever it asks for
@@ -72,6 +74,14 @@ class Call:
         """The token that is presented; None where nothing is, or something else."""
         found = _BEARER.fullmatch(self._request.headers.get("Authorization", "").strip(" \t"))
         return found[1] if found else None
+
+    def is_asked_by(self, site_url: str | None) -> bool:
+        """Whether the site that asks, where it says which it is, is this one: it may have its token from another."""
+        asking = self._request.headers.get(ASKING_SITE)
+        try:
+            return asking is None or canonical(asking) == site_url
+        except InvalidValue:
+            return False
 
     def fields(self) -> http_fields.Fields:
         """What the body says. Raises `FrameError` and `InvalidValue`."""

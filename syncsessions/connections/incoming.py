@@ -103,7 +103,7 @@ def register(asked: Registration, *, client: str | None = None) -> Accepted:
         raise AccessRefused("denied")
     if incoming == REQUIRE_PASSWORD:
         _check_password(asked.password, client)
-    proof.prove(asked.sender_url, asked.token, key="sender_url")
+    proof.prove(asked.sender_url, asked.token, key="sender_url", own=own_url(), client=client)
     active = incoming in (AUTO_ACCEPT, REQUIRE_PASSWORD)
     row = Connection(
         name=asked.name or urlsplit(asked.sender_url).netloc[:LONGEST_NAME],
@@ -174,7 +174,7 @@ def redeem(asked: Redemption, *, client: str | None = None) -> Accepted:
     invitation = _guess(client, lambda: invitations.find(asked.code))
     if asked.receiver_url is not None:
         bearer = asked.token or invitations.spelled(asked.code)
-        proof.prove(asked.receiver_url, bearer, key="receiver_url")
+        proof.prove(asked.receiver_url, bearer, key="receiver_url", own=own_url(), client=client)
     row = Connection(
         name=asked.name or invitation.name,
         direction=Connection.Direction.SENDER,

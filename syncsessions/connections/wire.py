@@ -142,6 +142,12 @@ class _Response(http.client.HTTPResponse):
         super().__init__(*args, **kwargs)
         self.fp = io.BufferedReader(_Bounded(self.fp.detach()))
 
+    def begin(self) -> None:
+        super().begin()
+        # urllib3 logs what it cannot read of a head, in which the other site may have repeated the token.
+        self.msg.defects.clear()
+        self.msg.set_payload("")
+
 
 class _OnWire:
     """What both kinds of connections do alike."""

@@ -146,7 +146,7 @@ def test_a_site_that_is_none_of_ours_leaves_nothing(fake_peer: Peer, answer: Any
 LOST = [500, 502, 503, 408, breaks_off]
 
 
-@pytest.mark.parametrize("answer", LOST, ids=str)
+@pytest.mark.parametrize("answer", LOST)
 def test_a_lost_answer_is_asked_for_again_with_the_same_token(fake_peer: Peer, answer: Any) -> None:
     fake_peer.next, fake_peer.answer = [answer, answer], made()
     row = asking.connect(fake_peer.url, password="open sesame")
@@ -155,7 +155,7 @@ def test_a_lost_answer_is_asked_for_again_with_the_same_token(fake_peer: Peer, a
     assert not offered(row)
 
 
-@pytest.mark.parametrize("answer", [*LOST, says(201), says(201, status="sleeping", token="x" * 43)], ids=str)
+@pytest.mark.parametrize("answer", [*LOST, says(201), says(201, status="sleeping", token="x" * 43)])
 def test_what_stays_lost_is_gone_on_with_at_the_next_call(fake_peer: Peer, answer: Any) -> None:
     fake_peer.answer = answer
     with pytest.raises(SiteUnavailable):
@@ -435,7 +435,6 @@ def test_a_site_that_does_not_know_the_link_severs_it(fake_peer: Peer, told: lis
 @pytest.mark.parametrize(
     "answer",
     [500, 503, 401, 404, says(404, exists=None), standing("sleeping"), standing(None), says(200), breaks_off],
-    ids=str,
 )
 def test_whatever_else_is_said_changes_nothing(fake_peer: Peer, answer: Any) -> None:
     row = silent(fake_peer)

@@ -60,7 +60,7 @@ async def test_async_code_may_rotate(fake_peer: Peer) -> None:
 LOST = [500, 503, 502, breaks_off, says(200), says(200, token="short"), says(201, token=7), says(302)]
 
 
-@pytest.mark.parametrize("answer", LOST, ids=str)
+@pytest.mark.parametrize("answer", LOST)
 def test_after_a_lost_answer_either_token_of_theirs_is_good(fake_peer: Peer, answer: Any) -> None:
     row = a_connection(site_url=fake_peer.url)
     theirs, mine = issued(row), row.peer_token

@@ -50,7 +50,7 @@ class TestLentTokens:
 
     def test_who_proves_an_address_says_who_asks(self, open_site: None) -> None:
         with misbehaving() as site:
-            proof.prove(site.url("active"), tokens.draw(), key="sender_url")
+            proof.prove(site.url("active"), tokens.draw(), key="sender_url", own=OWN)
             assert site.talks[0].header(calls.ASKING_SITE) == OWN
 
     def test_what_is_over_at_the_sender_is_registered_no_more(self, api: Api, caller: Caller) -> None:
