@@ -52,7 +52,8 @@ def refusal(now: Standing, status: str, *, by_peer: bool, lifts: str | None = No
         return _ONLY_THIS_LIFTS[now.status]
     if not now.approved and now.asked_here != by_peer:
         return _("This side has yet to approve it.") if by_peer else _("Only the other site can approve it.")
-    if now.status == SUSPENDED and now.set_by_peer != by_peer:
+    approves = not now.approved and not by_peer  # else nobody could lift what was suspended before it was approved
+    if now.status == SUSPENDED and now.set_by_peer != by_peer and not approves:
         return _("Only the side that suspended it can lift that.")
     return None
 

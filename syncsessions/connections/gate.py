@@ -18,7 +18,7 @@ class Rules(Protocol):
     downloads_used: int
     max_records_total: int | None
     records_downloaded: int
-    ip_allowlist: Sequence[str]
+    ip_allowlist: Sequence[str] | None
     allowed_hours_start: int | None
     allowed_hours_end: int | None
 
@@ -41,7 +41,7 @@ def refusal(rules: Rules, *, expired: bool, address: str | None, at: datetime) -
     return None
 
 
-def is_allowed(address: str | None, networks: Sequence[str]) -> bool:
+def is_allowed(address: str | None, networks: Sequence[str] | None) -> bool:
     """Whether an address is in one of these networks; who has none is in none."""
     if not networks:
         return True

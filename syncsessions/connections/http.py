@@ -71,7 +71,8 @@ def _redeem(call: Call) -> Answer:
 def _patch(call: Call) -> Answer:
     fields = call.fields()
     status, seq = http_fields.status(fields), http_fields.seq(fields)
-    reason = http_fields.optional_line(fields, "reason", http_fields.LONGEST_REASON)
+    # Cut, not refused: what another program says of its step may not cost the step.
+    reason = http_fields.optional_line(fields, "reason", http_fields.BODY_LIMIT)[: http_fields.LONGEST_REASON]
     found = call.peer_in_its_network()
     try:
         peer.said(found, status, reason=reason, seq=seq)

@@ -16,7 +16,7 @@ LONGEST_NAME = 100  # characters
 LONGEST_REASON = 500  # characters
 LONGEST_PASSWORD = 1000  # characters
 LONGEST_CODE = 80  # characters, blanks and dashes included
-LARGEST_SEQ = 2**53 - 1  # what every JSON reader can count to
+LARGEST_SEQ = 2**63 - 1
 
 Fields = dict[str, JSON]
 
@@ -84,8 +84,8 @@ def seq(fields: Fields) -> int | None:
     if given is None:
         return None
     whole = isinstance(given, int) or (isinstance(given, float) and given.is_integer())
-    if isinstance(given, bool) or not whole or not 1 <= given <= LARGEST_SEQ:
-        raise InvalidValue(_("“seq” is a whole number from 1 to %d.") % LARGEST_SEQ, key="seq")
+    if isinstance(given, bool) or not whole or not 0 <= given <= LARGEST_SEQ:
+        raise InvalidValue(_("“seq” is a whole number from 0 to %d.") % LARGEST_SEQ, key="seq")
     return int(given)
 
 

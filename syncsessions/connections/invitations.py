@@ -15,14 +15,17 @@ from syncsessions.connections.models import Connection, ConnectionInvitation
 from syncsessions.database import InThread
 from syncsessions.digests import fallback_digests, keyed_digest
 from syncsessions.exceptions import AlreadyExists, AlreadyUsed, InvalidCode
+from syncsessions.json_values import check_text
 
+LONGEST_NAME = 100  # characters
 VALID_FOR = timedelta(hours=24)
 _PURPOSE = "connections.invitation"
 _TRIES = 8
 
 
 def make(name: str, by: Any = None) -> tuple[ConnectionInvitation, str]:
-    """A new invitation and its code, which cannot be shown again."""
+    """A new invitation and its code, which cannot be shown again. Raises `InvalidValue` for a name that is none."""
+    check_text(name, _("the name"), LONGEST_NAME)
     alias = router.db_for_write(ConnectionInvitation)
     return database.run(alias, lambda _connection: _make(alias, name, by))
 
@@ -33,7 +36,7 @@ async def amake(name: str, by: Any = None) -> tuple[ConnectionInvitation, str]:
 
 def withdraw(invitation: ConnectionInvitation) -> bool:
     """Remove an invitation; False where it was redeemed already, or is gone."""
-    alias = invitation._state.db or router.db_for_write(ConnectionInvitation)
+    alias = router.db_for_write(ConnectionInvitation)
     rows = ConnectionInvitation.objects.using(alias).filter(pk=invitation.pk, used_at=None)
     gone = database.run(alias, lambda _connection: rows.delete()[0] > 0)
     if gone:

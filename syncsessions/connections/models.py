@@ -11,7 +11,7 @@ from django.conf import settings
 from django.contrib.auth.hashers import check_password, make_password
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator
-from django.db import models
+from django.db import models, router
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
@@ -97,7 +97,9 @@ class Connection(models.Model):
         _("rate limit"), max_length=20, default="60/m", blank=True, validators=[validate_rate]
     )
     download_password = models.CharField(_("download password"), max_length=128, blank=True, default="")
-    ip_allowlist = models.JSONField(_("allowed networks"), default=list, blank=True, validators=[validate_networks])
+    ip_allowlist = models.JSONField(
+        _("allowed networks"), default=list, null=True, blank=True, validators=[validate_networks]
+    )
     allowed_hours_start = models.PositiveSmallIntegerField(
         _("allowed from hour (UTC)"), null=True, blank=True, validators=[MaxValueValidator(23)]
     )
@@ -129,7 +131,7 @@ class Connection(models.Model):
     offered_token = models.TextField(blank=True, default="", editable=False)
     handed_over_at = models.DateTimeField(null=True, blank=True, editable=False)
     told_seq = models.PositiveBigIntegerField(default=0, editable=False)
-    heard_seq = models.PositiveBigIntegerField(default=0, editable=False)
+    heard_seq = models.PositiveBigIntegerField(null=True, editable=False)
     delivery_error = models.CharField(_("last refusal"), max_length=500, blank=True, default="", editable=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("last changed"), auto_now=True)
@@ -244,10 +246,11 @@ class Connection(models.Model):
 
     def count_download(self, records: int) -> None:
         """Count one download of so many records against the limits."""
-        type(self)._default_manager.filter(pk=self.pk).update(
+        alias = router.db_for_write(Connection)
+        Connection.objects.using(alias).filter(pk=self.pk).update(
             downloads_used=models.F("downloads_used") + 1, records_downloaded=models.F("records_downloaded") + records
         )
-        self.refresh_from_db(fields=["downloads_used", "records_downloaded"])
+        self.refresh_from_db(using=alias, fields=["downloads_used", "records_downloaded"])
 
     async def acount_download(self, records: int) -> None:
         await InThread(self.count_download)(records)

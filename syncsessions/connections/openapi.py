@@ -154,10 +154,13 @@ def _patch() -> Schema:
     body = _object(
         {"status": _STATUS},
         {
-            "reason": {"type": ["string", "null"], "maxLength": http_fields.LONGEST_REASON},
+            "reason": {
+                "type": ["string", "null"],
+                "description": f"Of a longer one the first {http_fields.LONGEST_REASON} characters are kept.",
+            },
             "seq": {
                 "type": ["integer", "null"],
-                "minimum": 1,
+                "minimum": 0,
                 "maximum": http_fields.LARGEST_SEQ,
                 "description": "Grows with each change that the caller tells; one that is not new does nothing.",
             },

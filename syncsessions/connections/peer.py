@@ -28,7 +28,7 @@ def said(connection: Connection, status: str, *, reason: str = "", seq: int | No
 def _said(alias: str, connection: Connection, status: str, reason: str, seq: int | None) -> InvalidTransition | None:
     with steps.locked(alias, connection.pk) as found:
         if seq is not None:
-            if seq <= found.heard_seq:
+            if found.heard_seq is not None and seq <= found.heard_seq:
                 return None
             found.heard_seq = seq
             found.save(using=alias, update_fields=["heard_seq"])
@@ -41,9 +41,17 @@ def mirrored(found: Connection, status: str, reason: str, now: datetime) -> Inva
         steps.write(found, flow.EXPIRED, now=now)
     refused = flow.refusal(found.standing, status, by_peer=True)
     if refused is not None:
+        _note_approval(found, status, now)
         return InvalidTransition(refused, status=found.status)
     steps.write(found, status, now=now, by_peer=True, reason=reason)
     return None
+
+
+def _note_approval(found: Connection, status: str, now: datetime) -> None:
+    """The peer approves what this side has suspended meanwhile: it stays so, and this side may lift it."""
+    if status == flow.ACTIVE and found.status == flow.SUSPENDED and found.asked_here and found.approved_at is None:
+        found.approved_at = now
+        found.save(update_fields=["approved_at", "updated_at"])
 
 
 def removed(connection: Connection) -> None:

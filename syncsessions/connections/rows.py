@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from django.db import models, router
-from django.utils import timezone
 
 from syncsessions.connections import clock, gate, tokens
 from syncsessions.database import InThread
@@ -65,7 +64,7 @@ class ConnectionManager(Base):
         if found is None or not hmac.compare_digest(found.token_hash, digest):
             raise AccessRefused("invalid_token")
         if found.used_at is None:
-            now = timezone.now()
+            now = clock.now(self._alias())
             rows.filter(pk=found.pk).update(used_at=now)
             # The peer may be about to take up one that it was just offered, however late that call came through.
             under_way = models.Q(offered=True, created_at__gt=now - tokens.UNDER_WAY)

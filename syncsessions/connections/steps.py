@@ -18,6 +18,7 @@ from syncsessions import database, staff
 from syncsessions.connections import announce, clock, flow, outbox
 from syncsessions.connections.models import Connection, ConnectionChange
 from syncsessions.exceptions import InvalidTransition, NotFound
+from syncsessions.json_values import check_text
 
 SEVERED = gettext_noop("Remote site reports connection not found")
 LONGEST_REASON = 500  # characters
@@ -26,7 +27,8 @@ _SUSPENSION: dict[str, Any] = {"suspended_at": None, "suspended_by_id": None, "s
 
 
 def alias_of(connection: Connection) -> str:
-    return connection._state.db or router.db_for_write(Connection)
+    """Where its row is written, wherever it was read."""
+    return router.db_for_write(Connection, instance=connection)
 
 
 @contextmanager
@@ -47,9 +49,9 @@ def locked(alias: str, pk: Any) -> Iterator[Connection]:
 def take(connection: Connection, status: str, *, by: Any = None, reason: str = "", lifts: str | None = None) -> None:
     """This side sets a status; `connection` then shows the row as it has become.
 
-    Raises `InvalidTransition`, `NotFound`. A step on a row past its `expires_at` makes it expired, and is refused.
+    Raises `InvalidTransition`, `NotFound`, and `InvalidValue` for a reason that is no text. A step on a row past its `expires_at` makes it expired, and is refused.
     """
-    alias = alias_of(connection)
+    alias, reason = alias_of(connection), check_text(reason[:LONGEST_REASON], _("the reason"), LONGEST_REASON)
     found = database.run(alias, lambda _: _take(alias, connection.pk, status, by, reason, lifts))
     show(connection, found)
     if found.status != status:
@@ -145,7 +147,11 @@ def _sever(alias: str, pk: Any, asked_with: str) -> bool:
     with locked(alias, pk) as found:
         if found.status not in (flow.PENDING, flow.ACTIVE) or found.peer_token != asked_with:
             return False
-        write(found, flow.SUSPENDED, now=clock.now(alias), reason=SEVERED, severed=True)
+        now = clock.now(alias)
+        if is_over(found, now):
+            write(found, flow.EXPIRED, now=now)
+            return False
+        write(found, flow.SUSPENDED, now=now, reason=SEVERED, severed=True)
     return True
 
 

@@ -127,6 +127,11 @@ def test_an_old_token_is_good_until_the_new_one_is_used() -> None:
     assert row.tokens.count() == 1
 
 
+def test_no_networks_are_no_limit() -> None:
+    for networks in (None, []):
+        assert code_of(issued(a_connection(ip_allowlist=networks)), address=None) is None
+
+
 def test_counters_move_in_the_database() -> None:
     row = a_connection(max_downloads=2)
     token, other = issued(row), Connection.objects.get(pk=row.pk)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -127,3 +128,34 @@ def test_a_row_that_is_gone() -> None:
     for word in (lambda: peer.said(row, "suspended"), lambda: peer.removed(row)):
         with pytest.raises(NotFound):
             word()
+
+
+def tell(told: Connection, teller: Connection) -> None:
+    """Bring each of the teller's notices to the other row."""
+    for status, reason, seq in notices(teller):
+        with contextlib.suppress(InvalidTransition):
+            peer.said(told, status, reason=reason, seq=seq)
+
+
+@pytest.mark.parametrize("crossing", [False, True])
+def test_a_request_that_its_asker_suspends_is_not_stuck(crossing: bool) -> None:
+    asking, asked = a_connection(status="pending", asked_here=True), a_connection("receiver", "pending")
+    asking.suspend()
+    if crossing:
+        asked.approve()
+    tell(asked, asking)
+    assert status_of(asked) == "suspended"
+    if not crossing:
+        asked.reactivate()
+    tell(asking, asked)
+    assert status_of(asking) == "suspended"
+    asking.reactivate()
+    tell(asked, asking)
+    assert (status_of(asking), status_of(asked)) == ("active", "active")
+
+
+def test_a_first_seq_may_be_nought() -> None:
+    row = linked()
+    peer.said(row, "suspended", seq=0)
+    peer.said(row, "active", seq=0)
+    assert status_of(row) == "suspended"

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from syncsessions.connections import outbox, steps
-from syncsessions.exceptions import InvalidTransition, NotFound
+from syncsessions.exceptions import InvalidTransition, InvalidValue, NotFound
 from syncsessions.models import Connection
 from tests.connections import a_connection, history, links, notices, told  # noqa: F401 - fixtures
 
@@ -222,3 +222,33 @@ async def test_the_async_forms_do_the_same() -> None:
     assert row.status == "revoked"
     with pytest.raises(InvalidTransition):
         await row.asuspend()
+
+
+@pytest.mark.parametrize("reason", ["a\x00b", "\ud800"])
+def test_a_reason_that_cannot_be_stored_is_refused(reason: str) -> None:
+    row = a_connection()
+    with pytest.raises(InvalidValue):
+        row.suspend(reason=reason)
+    assert Connection.objects.get(pk=row.pk).status == "active"
+
+
+def test_a_reason_is_cut() -> None:
+    row = a_connection()
+    row.suspend(reason="x" * 600)
+    assert row.suspended_reason == "x" * 500
+
+
+def test_what_is_over_is_not_severed_but_expires() -> None:
+    row = a_connection(expires_at=timezone.now() - timedelta(seconds=1))
+    assert not steps.sever(row, row.peer_token or "")
+    assert Connection.objects.get(pk=row.pk).status == "expired"
+
+
+def test_a_step_is_written_where_writes_go(links: str) -> None:  # noqa: F811
+    """However a row was read: a replica must not be written to."""
+    row = a_connection()
+    row._state.db = "replica"
+    row.suspend()
+    row.count_download(3)
+    assert Connection.objects.using(links).get(pk=row.pk).status == "suspended"
+    assert notices(row) == [("suspended", "", 1)]

@@ -70,3 +70,10 @@ def test_refusals_are_sentences() -> None:
     texts = {str(flow.refusal(now, status, by_peer=by)) for now in STANDINGS for status in STATUSES for by in (0, 1)}
     assert all(text.endswith(".") for text in texts - {"None"})
     assert "A connection that is pending cannot become expired." in texts
+
+
+def test_who_was_asked_lifts_what_was_suspended_before_it_was_approved() -> None:
+    """Else nobody could: the peer must not get past the approval, and this side has not suspended it."""
+    now = Standing(SUSPENDED, asked_here=False, set_by_peer=True, approved=False)
+    assert flow.refusal(now, ACTIVE, by_peer=False) is None
+    assert flow.refusal(now, ACTIVE, by_peer=True)
