@@ -25,7 +25,7 @@ _TRIES = 8
 
 def make(name: str, by: Any = None) -> tuple[ConnectionInvitation, str]:
     """A new invitation and its code, which cannot be shown again. Raises `InvalidValue` for a name that is none."""
-    check_text(name, _("the name"), LONGEST_NAME)
+    check_text(name, _("The name"), LONGEST_NAME)
     alias = router.db_for_write(ConnectionInvitation)
     return database.run(alias, lambda _connection: _make(alias, name, by))
 

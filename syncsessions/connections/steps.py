@@ -51,7 +51,7 @@ def take(connection: Connection, status: str, *, by: Any = None, reason: str = "
 
     Raises `InvalidTransition`, `NotFound`, and `InvalidValue` for a reason that is no text. A step on a row past its `expires_at` makes it expired, and is refused.
     """
-    alias, reason = alias_of(connection), check_text(reason[:LONGEST_REASON], _("the reason"), LONGEST_REASON)
+    alias, reason = alias_of(connection), check_text(reason[:LONGEST_REASON], _("The reason"), LONGEST_REASON)
     found = database.run(alias, lambda _: _take(alias, connection.pk, status, by, reason, lifts))
     show(connection, found)
     if found.status != status:

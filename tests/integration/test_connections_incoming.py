@@ -78,7 +78,9 @@ class TestModes:
         assert (caller.asked, Connection.objects.count()) == ([], 0)
 
     @on_sqlite
-    @pytest.mark.parametrize("configured", [None, "", "open sesame", "!", make_password(None)])
+    @pytest.mark.parametrize(
+        "configured", [None, "", "open sesame", "!", pytest.param(make_password(None), id="unusable")]
+    )
     def test_without_one_configured_none_is_right(
         self, api: Api, caller: Caller, settings: Any, configured: Any
     ) -> None:
