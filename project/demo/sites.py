@@ -45,7 +45,7 @@ class Site:
     @property
     def command_line(self) -> str:
         """What starts this site alone."""
-        return shlex.join([Path(sys.executable).name, *self._arguments])
+        return shlex.join([python(), *self._arguments])
 
     @property
     def _arguments(self) -> list[str]:
@@ -93,6 +93,12 @@ class Site:
         with suppress(OSError), socket.create_connection((self.host, self.port), timeout=1):
             return True
         return False
+
+
+def python() -> str:
+    """What to type for this Python."""
+    here, found = Path.cwd(), Path(sys.executable)
+    return str(found.relative_to(here) if found.is_relative_to(here) else found)
 
 
 def run(sites: list[Site], password: str | None, announce: Callable[[list[Site], str | None], None]) -> None:

@@ -12,13 +12,16 @@ from channels.db import database_sync_to_async
 
 from syncsessions import staff
 from syncsessions.connections import announce, overview
+from syncsessions.connections.flow import STATUSES
 from syncsessions.connections.models import Connection
-from syncsessions.connections.status import afetch_peer_statuses, can_be_asked
+from syncsessions.connections.status import NOT_FOUND, afetch_peer_statuses, can_be_asked
 from syncsessions.consumers.admin_page import AdminPage
 from syncsessions.frames import Frame
 
 AGAIN = 60.0  # seconds after its answer that a site is asked again
+BACK = 10.0  # the same after no answer, or none that says something
 SETTLED = 2.0  # seconds after a change that the other site has most likely been told
+ANSWERS = (*STATUSES, NOT_FOUND)
 
 
 class ConnectionsPage(AdminPage):
@@ -74,12 +77,12 @@ class ConnectionsPage(AdminPage):
             async with aclosing(afetch_peer_statuses(connections)) as arriving:
                 async for pk, status in arriving:
                     unanswered.discard(pk)
-                    self._answered(pk)
+                    self._answered(pk, AGAIN if status in ANSWERS else BACK)
                     self.tell({"type": "connections.remote", "id": str(pk), "status": status})
         finally:
             for pk in unanswered:
                 self._answered(pk)
 
-    def _answered(self, pk: UUID) -> None:
-        self._due[pk] = asyncio.get_running_loop().time() + (SETTLED if pk in self._late else AGAIN)
+    def _answered(self, pk: UUID, pause: float = BACK) -> None:
+        self._due[pk] = asyncio.get_running_loop().time() + (SETTLED if pk in self._late else pause)
         self._late.discard(pk)

@@ -8,7 +8,6 @@ import shlex
 import socket
 import sys
 from argparse import ArgumentParser
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -64,13 +63,13 @@ class Command(BaseCommand):
         sessions = samples.make_stashes()
         if verbosity:
             self.announce(address(host, port), password, sessions)
-        serve(host, port)
+        serve(host, port, quiet=not verbosity)
 
     def serve_both(self, host: str, port: int, password: str | None) -> None:
         for offset in range(2):
             check_free(host, port + offset)
         two = [sites.Site(number, host, port + number - 1) for number in (1, 2)]
-        if password is None and not any(each.is_prepared for each in two):
+        if password is None and not all(each.is_prepared for each in two):
             password = secrets.token_urlsafe(9)
         sites.run(two, password, self.announce_both)
 
@@ -151,13 +150,10 @@ def make_admin(password: str | None) -> str | None:
 
 def command_line() -> str:
     """What was typed to start the demo, as it can be typed again."""
-    python = Path(sys.executable)
-    here = Path.cwd()
-    shown = python.relative_to(here) if python.is_relative_to(here) else python
-    return shlex.join([str(shown), *sys.argv])
+    return shlex.join([sites.python(), *sys.argv])
 
 
-def serve(host: str, port: int) -> None:
+def serve(host: str, port: int, *, quiet: bool = False) -> None:
     """Become daphne: the process and its id stay the same."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -169,5 +165,9 @@ def serve(host: str, port: int) -> None:
     os.environ["DEMO_HOST"] = "*" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
     os.execv(  # noqa: S606 - no shell is wanted
         sys.executable,
-        [sys.executable, "-m", "daphne", "-b", host, "-p", str(port), "project.asgi:application"],
+        [
+            *(sys.executable, "-m", "daphne", "-b", host, "-p", str(port)),
+            *(["-v", "0"] if quiet else []),
+            "project.asgi:application",
+        ],
     )
