@@ -11,7 +11,7 @@ class SyncSessionsConfig(AppConfig):
 
     def ready(self) -> None:
         from syncsessions import checks
-        from syncsessions.connections import removal
+        from syncsessions.connections import removal, soon
         from syncsessions.consumers import identity
         from syncsessions.stash import departures, rotation
 
@@ -19,4 +19,5 @@ class SyncSessionsConfig(AppConfig):
         identity.watch_logins()
         departures.watch()
         removal.watch()
+        soon.watch()
         rotation.watch()

@@ -13,6 +13,7 @@ import pytest
 from django.test import Client
 
 from syncsessions.connections import tokens
+from syncsessions.connections.calls import ASKING_SITE
 from syncsessions.stores import stores
 from tests.staff import put
 from tests.stores import configuration
@@ -63,12 +64,14 @@ class Caller:
         self.known: set[str] = set()
         self.asked: list[tuple[str, str]] = []
         self.answer: tuple[int, bytes] | None = None
+        self.asking = ""
         caller = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
                 caller.asked.append((self.path, token))
+                caller.asking = self.headers.get(ASKING_SITE, "")
                 status, body = caller.answer or caller.say(token)
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")

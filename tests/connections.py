@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.db import router
 
-from syncsessions.connections import tokens
-from syncsessions.models import Connection, ConnectionInvitation, ConnectionNotice, ConnectionToken
+from syncsessions.connections import issuing, tokens
+from syncsessions.models import Connection, ConnectionInvitation, ConnectionNotice
 from syncsessions.signals import connection_severed, connection_status_changed
 
 
@@ -30,9 +31,7 @@ def a_connection(direction: str = "sender", status: str = "active", **fields: An
 
 def issued(row: Connection) -> str:
     """A token that the peer of this row may present."""
-    token = tokens.draw()
-    ConnectionToken.objects.create(connection=row, token_hash=tokens.digest(token))
-    return token
+    return issuing.issue(router.db_for_write(Connection), row)
 
 
 def notices(row: Connection) -> list[tuple[str, str, int]]:

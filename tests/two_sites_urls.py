@@ -10,7 +10,7 @@ from django.urls import include, path
 from django.views.decorators.csrf import csrf_exempt
 
 from project.urls import urlpatterns as demo
-from syncsessions.connections import asking, invitations, outbox
+from syncsessions.connections import asking, delivery, invitations
 from syncsessions.exceptions import SyncSessionsError
 from syncsessions.models import (
     Connection,
@@ -41,7 +41,7 @@ def _done(what: str, fields: dict[str, Any]) -> Any:
     if what == "invite":
         return invitations.make(**fields)[1]
     if what == "deliver":
-        return outbox.deliver()
+        return delivery.deliver()
     if what == "forget":
         return _forget()
     assert what in STEPS, what

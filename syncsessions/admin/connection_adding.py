@@ -20,7 +20,7 @@ from django.views.decorators.debug import sensitive_variables
 from syncsessions import codes, staff
 from syncsessions.admin.connection_forms import ConnectForm, InviteForm, RedeemForm
 from syncsessions.admin.live_admin import LivePages
-from syncsessions.connections import asking, flow, invitations
+from syncsessions.connections import asking, flow, invitations, own_site
 from syncsessions.connections.models import Connection, ConnectionInvitation
 from syncsessions.exceptions import AccessRefused, InvalidValue, SyncSessionsError
 
@@ -109,7 +109,7 @@ class ConnectionAdding(LivePages):
         """What to show of the invitation, this once."""
         invitation, code = invitations.make(form.cleaned_data["name"], by=request.user)
         self.log_addition(request, invitation, [{"added": {}}])
-        site, grouped = asking.own_site(), codes.grouped(code)
+        site, grouped = own_site.required(), codes.grouped(code)
         command = f"python manage.py syncsessions_connect {shlex.quote(site)} --code {grouped}"
         return {"invitation": invitation, "code": grouped, "site": site, "command": command}
 
@@ -153,7 +153,7 @@ def _may_see_invitations(request: HttpRequest) -> bool:
 def _missing() -> str:
     """What has to be set before other sites can be asked or invited."""
     try:
-        asking.own_site()
+        own_site.required()
     except AccessRefused as error:
         return str(error)
     return ""

@@ -12,10 +12,12 @@ from django.utils.translation import gettext_lazy
 
 from syncsessions.connections import site_url
 from syncsessions.connections.models import Connection
-from syncsessions.connections.steps import LONGEST_REASON
+from syncsessions.connections.validators import LONGEST_NAME, LONGEST_REASON
 
-LONGEST_NAME = 100
 LONGEST_PASSWORD = 4096
+
+
+NAME_HELP = gettext_lazy("What both sites call it. Empty: each shows the other's address.")
 
 
 class LinesField(forms.CharField):
@@ -125,7 +127,7 @@ class ConnectForm(forms.Form):
     way = "connect"
 
     url = SiteField()
-    name = NameField(required=False, help_text=gettext_lazy("What it is called here. Empty: its address."))
+    name = NameField(required=False, help_text=NAME_HELP)
     password = PasswordField(
         label=gettext_lazy("Password"), help_text=gettext_lazy("Where the other site asks for one to connect.")
     )
@@ -153,7 +155,7 @@ class RedeemForm(forms.Form):
             }
         ),
     )
-    name = NameField(required=False, help_text=gettext_lazy("What it is called here. Empty: its address."))
+    name = NameField(required=False, help_text=NAME_HELP)
     callback = forms.BooleanField(
         label=gettext_lazy("The other site can reach this one"),
         required=False,

@@ -1,4 +1,4 @@
-"""After a change's commit: the signal, the doorbell of the open pages, and the outbox where the peer is to be told."""
+"""After a change's commit: the signals, and the doorbell of the open pages."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ LIST = "syncsessions.connections"
 CHANGED = "connections.changed"
 
 
-def changed(alias: str, connection: Connection, *, severed: bool = False, told: bool = False, **named: Any) -> None:
+def changed(alias: str, connection: Connection, *, severed: bool = False, **named: Any) -> None:
     """`named` goes with the signal: previous, status, by, by_peer, reason."""
-    after_commit(alias, partial(_tell, connection, severed, told, named))
+    after_commit(alias, partial(_tell, connection, severed, named))
 
 
 def rung(alias: str) -> None:
     """Something else than a status has changed."""
-    after_commit(alias, partial(doorbell.ring, LIST, {"type": CHANGED}, bell=CHANGED))
+    after_commit(alias, _ring)
 
 
-def _tell(connection: Connection, severed: bool, told: bool, named: dict[str, Any]) -> None:
-    from syncsessions.connections import outbox
-
+def _tell(connection: Connection, severed: bool, named: dict[str, Any]) -> None:
     if connection_status_changed.receivers:
         emit(connection_status_changed, type(connection), connection=connection, **named)
     if severed and connection_severed.receivers:
         emit(connection_severed, type(connection), connection=connection)
+    _ring()
+
+
+def _ring() -> None:
     doorbell.ring(LIST, {"type": CHANGED}, bell=CHANGED)
-    if told:
-        outbox.deliver_soon()

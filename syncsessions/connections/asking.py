@@ -5,39 +5,27 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.db import IntegrityError, router, transaction
+from django.db import router
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_variables
 
-from syncsessions import codes, conf, database
-from syncsessions.commit import after_commit
-from syncsessions.connections import announce, clock, flow, outbox, peer, site_url, steps, tokens
+from syncsessions import codes, conf
+from syncsessions.commit import outside_transactions
+from syncsessions.connections import asking_rows, flow, own_site, site_url, steps, tokens
 from syncsessions.connections.calls import Answer, call
-from syncsessions.connections.models import TOKEN, Connection, ConnectionToken
+from syncsessions.connections.models import Connection
 from syncsessions.connections.refusals import error_of
-from syncsessions.connections.standing import alook, look
+from syncsessions.connections.validators import LONGEST_NAME
+from syncsessions.connections.wire import NotPublic
 from syncsessions.database import InThread, InThreadOfItsOwn
-from syncsessions.exceptions import (
-    AccessRefused,
-    AlreadyExists,
-    AlreadyUsed,
-    InvalidCode,
-    InvalidValue,
-    NotFound,
-    SiteUnavailable,
-)
-from syncsessions.secrets_at_rest import decrypted, encrypted
+from syncsessions.exceptions import AlreadyUsed, InvalidCode, InvalidValue, SiteUnavailable
 
 WITHIN = 15.0  # seconds for one try: the other site calls back before it answers
 ALL_WITHIN = 30.0  # seconds for all tries
 PAUSES = (0.0, 0.5, 1.5)  # seconds before each try
-LONGEST_NAME = 100  # characters
-
-__all__ = ["aask", "aconnect", "alook", "aprepare", "aredeem", "ask", "connect", "look", "prepare", "redeem"]
 
 _SENTENCES = {
     "invalid_password": gettext_lazy("The other site wants a password, and this is not it. Ask its admin for it."),
@@ -50,14 +38,20 @@ _SENTENCES = {
     "invalid_code": gettext_lazy("The other site does not know this code. Check it, or ask for a new invitation."),
     "already_used": gettext_lazy("This code was used already. Ask for a new invitation."),
 }
-_EXISTS = gettext_lazy("There is a connection of this direction to this site already.")
+_UNPROVEN = _SENTENCES | {
+    "invalid_value": gettext_lazy(
+        "The other site cannot use this request. Can it reach this site at its SITE_URL? If it cannot, redeem "
+        "the code with --no-callback or, in the admin, without “The other site can reach this one”."
+    )
+}
 
 
 @sensitive_variables()
 def connect(url: str, *, name: str = "", password: str | None = None, by: Any = None) -> Connection:
     """Ask the site at `url` for a link by which it receives from this one; the row, as the other site has answered.
 
-    Raises what `prepare` and `ask` raise. After a lost answer the same call goes on with the same token.
+    `name` is what the link is called on both sides; without one each is shown the other's host. Raises what `prepare`
+    and `ask` raise. After a lost answer the same call goes on with the same token.
     """
     row = prepare(url, name=name, by=by)
     ask(row, password)
@@ -69,8 +63,8 @@ def prepare(url: str, *, name: str = "", by: Any = None) -> Connection:
 
     Raises `AccessRefused` (disabled) without a SITE_URL; `InvalidValue`; `AlreadyExists`.
     """
-    own_site()
-    return _row(Connection.Direction.SENDER, _other_site(url), _name(name), by)
+    own_site.required()
+    return asking_rows.make(Connection.Direction.SENDER, _other_site(url), _name(name), by)
 
 
 @sensitive_variables()
@@ -82,15 +76,17 @@ def ask(connection: Connection, password: str | None = None) -> None:
     `RateLimited` as the other site refuses; `NotFound` where the row is deleted meanwhile; RuntimeError inside a
     transaction, where the other site would call back for a row that is not there yet.
     """
-    alias = _committed(connection)
-    token = database.run(alias, lambda _: _offered(alias, connection))
-    own = own_site()
-    name = "" if connection.name == _host(str(connection.site_url)) else connection.name
-    fields = {"sender_url": own, "name": name, "token": token}
+    alias = steps.alias_of(connection)
+    outside_transactions(alias)
+    token = asking_rows.offered(alias, connection)
+    fields = {"sender_url": own_site.required(), "name": _shared_name(connection), "token": token}
     if password is not None:
         fields["password"] = password
     try:
         answer, lost = _send(connection.site_url, "api/connections", fields)
+    except NotPublic:
+        asking_rows.take_back(alias, connection)
+        raise _not_public() from None
     except SiteUnavailable as error:
         raise SiteUnavailable(
             _("The other site did not answer, and may have heard nevertheless. Connect again to go on with this."),
@@ -98,43 +94,44 @@ def ask(connection: Connection, password: str | None = None) -> None:
         ) from None
     if not _is_link(answer):
         if answer.status != 201 and not (lost and answer.status != 409):
-            _take_back(alias, connection)
+            asking_rows.take_back(alias, connection)
         raise error_of(answer.status, answer.fields, _SENTENCES)
-    _hand_over(alias, connection, answer)
+    asking_rows.hand_over(alias, connection, answer.fields)
 
 
 @sensitive_variables()
 def redeem(url: str, code: str, *, name: str = "", by: Any = None, callback: bool = True) -> Connection:
     """Redeem an invitation of the site at `url`, from which this one then receives; the new row.
 
-    Without a SITE_URL, or a `callback`, the link works for a site that nobody can reach. Raises `InvalidValue`,
-    `InvalidCode`, `AlreadyUsed`, `AlreadyExists`, `RateLimited`, `AccessRefused` (denied, disabled),
-    `SiteUnavailable`; RuntimeError inside a transaction.
+    `name` is as in `connect`. Without a SITE_URL, or a `callback`, the link works for a site that nobody
+    can reach. Raises `InvalidValue`, `InvalidCode`, `AlreadyUsed`, `AlreadyExists`, `RateLimited`, `AccessRefused`
+    (denied, disabled), `SiteUnavailable`; RuntimeError inside a transaction.
     """
     alias = router.db_for_write(Connection)
-    with transaction.atomic(using=alias, durable=True):
-        pass  # inside a transaction this raises
+    outside_transactions(alias)
     site, name, read = _other_site(url), _name(name), codes.normalise(code)
     if read is None:
         raise InvalidCode
-    own = own_site() if callback and conf.current().SITE_URL else None
-    fields = {"code": read, "name": name}
-    row = _row(Connection.Direction.RECEIVER, site, name, by)
-    row.made_to_ask = True  # an earlier one that was never answered is of no more use
+    own = own_site.required() if callback and conf.current().SITE_URL else None
+    row = asking_rows.make(Connection.Direction.RECEIVER, site, name, by)
     row.has_callback = own is not None
+    fields = {"code": read, "name": _shared_name(row)}
     if own:
-        fields |= {"receiver_url": own, "token": database.run(alias, lambda _: _offered(alias, row))}
+        fields |= {"receiver_url": own, "token": asking_rows.offered(alias, row)}
     try:
         answer, lost = _send(site, "api/connections/redeem", fields)
+    except NotPublic:
+        asking_rows.take_back(alias, row)
+        raise _not_public() from None
     except SiteUnavailable as error:
-        _take_back(alias, row)
+        asking_rows.take_back(alias, row)
         raise SiteUnavailable(
             _("The other site did not answer. Try again; if the code then was used already, ask for a new one."),
             offline=error.offline,
         ) from None
     if not _is_link(answer):
-        _take_back(alias, row)
-        refused = error_of(answer.status, answer.fields, _SENTENCES)
+        asking_rows.take_back(alias, row)
+        refused = error_of(answer.status, answer.fields, _UNPROVEN if own else _SENTENCES)
         if lost and isinstance(refused, AlreadyUsed):
             raise AlreadyUsed(
                 _(
@@ -143,7 +140,7 @@ def redeem(url: str, code: str, *, name: str = "", by: Any = None, callback: boo
                 )
             )
         raise refused
-    _hand_over(alias, row, answer)
+    asking_rows.hand_over(alias, row, answer.fields)
     return row
 
 
@@ -153,31 +150,14 @@ aask = InThreadOfItsOwn(ask)
 aredeem = InThreadOfItsOwn(redeem)
 
 
-def own_site() -> str:
-    """This site's own address. Raises `AccessRefused` (disabled) where there is none, or none that can be used."""
-    given = conf.current().SITE_URL
-    try:
-        if given:
-            return site_url.normalised(given, insecure=settings.DEBUG)
-    except InvalidValue:
-        pass
-    raise AccessRefused(
-        "disabled",
-        _(
-            "Connections are disabled here. Set SYNCSESSIONS['SITE_URL'] to where other sites reach this one, like "
-            "https://a.example/sync."
-        ),
-    )
+def _shared_name(row: Connection) -> str:
+    """What the other site is to call the link: as it was named here or, if it was not, by this site's own host."""
+    return row.name if row.name != own_site.host_of(row.site_url) else own_site.name()
 
 
 def _other_site(url: str) -> str:
     site = site_url.normalised(url, insecure=settings.DEBUG)
-    own = conf.current().SITE_URL
-    try:
-        is_own = bool(own) and site == site_url.canonical(own)
-    except InvalidValue:
-        is_own = False
-    if is_own:
+    if site == own_site.url():
         raise InvalidValue(_("This is this site's own address: a connection leads to another site."), key="site_url")
     return site
 
@@ -189,64 +169,14 @@ def _name(text: str) -> str:
     return name
 
 
-def _host(url: str) -> str:
-    return urlsplit(url).netloc[:LONGEST_NAME]
-
-
-def _committed(connection: Connection) -> str:
-    alias = steps.alias_of(connection)
-    with transaction.atomic(using=alias, durable=True):
-        return alias  # inside a transaction this raises
-
-
-def _row(direction: str, site: str, name: str, by: Any, **fields: Any) -> Connection:
-    alias = router.db_for_write(Connection)
-    return database.run(alias, lambda _: _made(alias, direction, site, name, by, fields))
-
-
-@sensitive_variables()
-def _made(alias: str, direction: str, site: str, name: str, by: Any, fields: dict[str, Any]) -> Connection:
-    row = Connection(name=name or _host(site), direction=direction, site_url=site, asked_here=True, **fields)
-    row.offered_token = encrypted(TOKEN, token := tokens.draw())
-    try:
-        with transaction.atomic(using=alias):
-            row.save(using=alias, force_insert=True)
-            _keep(alias, row, token)
-            now = clock.now(alias)
-            steps.noted(alias, row, "", now, user_pk=None if by is None else by.pk, by_peer=False, reason="")
-    except IntegrityError:
-        rows = Connection.objects.using(alias)
-        rows = rows.filter(direction=direction, site_hash=row.site_hash, status=flow.PENDING)
-        found = rows.exclude(offered_token="").first()
-        if found is None:
-            raise AlreadyExists(_EXISTS) from None
-        if name:
-            found.name = name
-            found.save(using=alias, update_fields=["name", "updated_at"])
-        return found
-    row.made_to_ask = True
-    announce.rung(alias)
-    return row
-
-
-@sensitive_variables()
-def _offered(alias: str, connection: Connection) -> str:
-    """The token that this row offers to the other site."""
-    with steps.locked(alias, connection.pk) as found:
-        if not found.offered_token:
-            raise AlreadyExists(_EXISTS)
-        token = decrypted(TOKEN, found.offered_token)
-        if token is None:  # it was encrypted under another SECRET_KEY
-            token = tokens.draw()
-            found.offered_token = encrypted(TOKEN, token)
-            found.save(using=alias, update_fields=["offered_token"])
-            _keep(alias, found, token)
-        return token
-
-
-@sensitive_variables()
-def _keep(alias: str, row: Connection, token: str) -> None:
-    ConnectionToken.objects.using(alias).create(connection=row, token_hash=tokens.digest(token))
+def _not_public() -> InvalidValue:
+    return InvalidValue(
+        _(
+            "This host has a private address, which is not called. Check it; for sites in your own network set "
+            "SYNCSESSIONS['ALLOW_PRIVATE_SITE_URLS']."
+        ),
+        key="site_url",
+    )
 
 
 @sensitive_variables()
@@ -260,6 +190,8 @@ def _send(site: str | None, path: str, fields: Mapping[str, str]) -> tuple[Answe
             break
         try:
             answer = call("POST", site, path, json=dict(fields), within=min(WITHIN, left))
+        except NotPublic:
+            raise
         except SiteUnavailable as error:
             lost, offline = True, error.offline
             continue
@@ -272,44 +204,3 @@ def _send(site: str | None, path: str, fields: Mapping[str, str]) -> tuple[Answe
 def _is_link(answer: Answer) -> bool:
     fields = answer.fields
     return answer.status == 201 and tokens.is_token(fields.get("token")) and fields.get("status") in flow.STATUSES
-
-
-@sensitive_variables()
-def _hand_over(alias: str, connection: Connection, answer: Answer) -> None:
-    """Keep what the other site has answered to the offer of this row."""
-    try:
-        found = database.run(alias, lambda _: _handed_over(alias, connection, answer.fields))
-    except NotFound:  # deleted meanwhile: the other site has to hear of it
-        connection.peer_token = str(answer.fields["token"])
-        database.run(alias, lambda _: outbox.put_removal(alias, connection))
-        after_commit(alias, outbox.deliver_soon)
-        raise
-    steps.show(connection, found)
-
-
-@sensitive_variables()
-def _handed_over(alias: str, connection: Connection, fields: Mapping[str, Any]) -> Connection:
-    with steps.locked(alias, connection.pk) as found:
-        if not found.offered_token:  # another call was quicker, with an answer that is as good
-            return found
-        now = clock.now(alias)
-        found.peer_token, found.offered_token, found.handed_over_at = str(fields["token"]), "", now
-        found.has_callback = connection.has_callback
-        changed = ["peer_token_at_rest", "offered_token", "handed_over_at", "has_callback", "updated_at"]
-        found.save(using=alias, update_fields=changed)
-        if not found.heard_seq:  # else what was heard is newer than this answer
-            peer.mirrored(found, str(fields["status"]), "", now)
-        if found.status != fields["status"] and found.status != flow.PENDING and not found.set_by_peer:
-            reason = found.suspended_reason if found.status == flow.SUSPENDED else found.revoked_reason
-            if outbox.put(found, status=found.status, reason=reason):
-                after_commit(alias, outbox.deliver_soon)
-        announce.rung(alias)
-    return found
-
-
-def _take_back(alias: str, connection: Connection) -> None:
-    if not connection.made_to_ask:
-        return
-    rows = Connection.objects.using(alias).filter(pk=connection.pk).exclude(offered_token="")
-    database.run(alias, lambda _: rows.delete())
-    announce.rung(alias)

@@ -21,7 +21,7 @@ from urllib3.exceptions import ReadTimeoutError
 
 from syncsessions import conf
 from syncsessions.connections.site_url import normalised
-from syncsessions.connections.wire import LARGEST_BODY, Wire, adapter
+from syncsessions.connections.wire import LARGEST_BODY, NotPublic, Wire, adapter
 from syncsessions.exceptions import SiteUnavailable
 
 WITHIN = 10.0  # seconds for one call in all
@@ -101,8 +101,8 @@ def call(
     """What the site at `site_url` answers to one request, whatever its status; redirects are not followed.
 
     `path` stands below `site_url` (`api/status`). The call is over after `within` seconds, whatever it then waits for
-    (a lookup of the name, too), and at once when `cancel` says so. `asking` is this site's address, where the other one
-    has to know who asks. Raises `SiteUnavailable`.
+    (a lookup of the name, too), and at once when `cancel` says so. `asking` are this site's addresses, where the other
+    one has to know who asks. Raises `SiteUnavailable`, and `NotPublic` where it called nobody.
     """
     within = WITHIN if within is None else within
     cancel = cancel or Cancel()
@@ -117,12 +117,13 @@ def call(
         return answer
     if not cancel.cancelled:
         _log.info("%s at %r: %s", method, _host(site_url), answer.reason)
-    raise SiteUnavailable(offline=answer.offline)
+    raise NotPublic if answer.not_public else SiteUnavailable(offline=answer.offline)
 
 
 class _NoAnswer(NamedTuple):
     offline: bool
     reason: str
+    not_public: bool = False
 
 
 class _Exchange:
@@ -152,7 +153,7 @@ class _Exchange:
         try:
             self._outcome = _exchanged(self._wire, _request(*request))
         except Exception as error:  # it goes no further: it may hold the request, and that the token
-            self._outcome = _NoAnswer(_is_offline(error), _reason(error))
+            self._outcome = _NoAnswer(_is_offline(error), _reason(error), isinstance(error, NotPublic))
         finally:
             self.abandon()
 

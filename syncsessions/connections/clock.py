@@ -13,13 +13,17 @@ from syncsessions.stores.database.dialects import dialect
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def now(alias: str) -> datetime:
-    """The moment by this database's clock: aware, or local and naive where USE_TZ is off."""
+def micros(alias: str) -> int:
+    """Microseconds since 1970 by this database's clock."""
     connection = connections[alias]
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {dialect(connection).clock}")
-        (micros,) = cursor.fetchone()
-    return as_kept(_EPOCH + timedelta(microseconds=int(micros)))
+        return int(cursor.fetchone()[0])
+
+
+def now(alias: str) -> datetime:
+    """The moment by this database's clock: aware, or local and naive where USE_TZ is off."""
+    return as_kept(_EPOCH + timedelta(microseconds=micros(alias)))
 
 
 def as_kept(moment: datetime) -> datetime:

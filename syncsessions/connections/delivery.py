@@ -1,46 +1,86 @@
 """Delivering what stands in the outbox: one thread reads and writes the database, one for each call only calls.
 
-Of a connection the oldest notice goes first, under a lease: who is killed while it delivers leaves it to the others
-when the lease ends, and what then arrives twice is known to the peer by its number.
+Sites that hang take little from the others: most calls are short, a few at a time may last, and looks at how a link
+stands come after what is to be told.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import connections, router, transaction
-from django.db.models import F, Min
+from django.db import router
 from django.utils.translation import gettext_noop
 
 from syncsessions import database
-from syncsessions.connections import announce, outbox, standing
+from syncsessions.commit import outside_transactions
+from syncsessions.connections import clock, outbox, standing
 from syncsessions.connections.calls import Answer, call
 from syncsessions.connections.models import Connection, ConnectionNotice
+from syncsessions.connections.outbox import Held
 from syncsessions.connections.refusals import error_of
+from syncsessions.database import InThreadOfItsOwn
 from syncsessions.exceptions import SiteUnavailable
 
-WITHIN = 8.0  # seconds for one call
-LEASE = 12.0  # seconds
+AT_ONCE = 400  # calls
+PATIENT_AT_ONCE = 64  # of those that tell something, how many may last
+LOOKS_AT_ONCE = 64
+WITHIN = 8.0  # seconds for a call that may last
+HASTY = 2.5  # seconds for any other
 LONGEST_PAUSE = 5.0  # seconds between a failure and the next try: with the call, far less than 20
 FIRST_PAUSE = 0.5  # seconds
 LOOK_EVERY = 10.0  # seconds between two looks at a link whose other side cannot call here
-AT_ONCE = 200
 GLANCE = 0.5  # seconds between two looks for what has become due, while calls are under way
+BREATH = 0.1  # seconds that this costs nothing, however fast the answers come
 FINAL = (400, 401, 404, 409)
 NO_ANSWER = gettext_noop("no answer")
 UNREADABLE = gettext_noop("this site's token cannot be read: SECRET_KEY was changed")
 
 _log = logging.getLogger("syncsessions.connections")
+
+
+class Delivered(NamedTuple):
+    """Of notices: those that arrived, those that are left for later, and those that a peer has refused for good.
+
+    Of those that are left, so many are `elsewhere`: another process is about to tell them.
+    """
+
+    done: int
+    waiting: int
+    refused: int
+    elsewhere: int = 0
+
+
+def deliver(*, looks: bool = True, wait: Callable[[], None] = lambda: None) -> Delivered:
+    """Tell peers what they are yet to be told, each in order and all at once, and (`looks`) ask how it stands with
+    those links whose other side cannot call here. Ends when what is left has to wait: nobody is tried twice in vain.
+
+    `wait` is called before each wait for an answer. Raises `StoreUnavailable`; RuntimeError inside a transaction, which
+    nobody else would see that this one delivers.
+    """
+    outside_transactions(router.db_for_write(ConnectionNotice))
+    delivery = Delivery(retries=False)
+    if looks:
+        delivery.look()
+    delivery.begin()
+    while delivery.busy:
+        wait()
+        delivery.settle(GLANCE)
+        delivery.begin()
+    waiting, elsewhere = delivery.left()
+    return Delivered(delivery.done, waiting, delivery.refused, elsewhere)
+
+
+adeliver = InThreadOfItsOwn(deliver)
 
 
 @dataclass(frozen=True)
@@ -50,16 +90,7 @@ class _Job:
     key: tuple[str, UUID]
     ask: Callable[[], Answer] = field(repr=False)  # it holds a token
     settle: Callable[[Answer | None], None] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class _Held:
-    """A notice under this one's lease, and with what it is told."""
-
-    notice: ConnectionNotice
-    leased_until: int
-    site_url: str
-    token: str | None = field(repr=False)
+    patient: bool = False
 
 
 class Delivery:
@@ -69,10 +100,11 @@ class Delivery:
         self._alias = router.db_for_write(ConnectionNotice)
         self._retries = retries
         self._under_way: dict[tuple[str, UUID], _Job] = {}
-        self._held: dict[int, _Held] = {}
-        self._failed: set[UUID] = set()
+        self._held: dict[int, Held] = {}
         self._answers: queue.SimpleQueue[tuple[_Job, Answer | None]] = queue.SimpleQueue()
-        self._looked: float | None = None
+        self._looks: deque[UUID] = deque()
+        self._looked = self._began = float("-inf")
+        self._begun: int | None = None
         self.done = self.refused = 0
 
     @property
@@ -80,22 +112,23 @@ class Delivery:
         return bool(self._under_way)
 
     def begin(self) -> None:
-        """Start the calls for what is due. Raises `StoreUnavailable`."""
-        for notice in self._heads():
-            if len(self._under_way) >= AT_ONCE:
-                return
-            self._take(notice)
+        """Start the calls for what is due and then, as far as there is room, the looks. Raises `StoreUnavailable`."""
+        if self._under_way and time.monotonic() < self._began + BREATH:
+            return
+        self._began = time.monotonic()
+        if self._begun is None and not self._retries:
+            self._begun = self._run(clock.micros, self._alias)
+        if room := self._room():
+            self._take(self._run(outbox.due, self._alias, room, begun=self._begun))
+        self._begin_looks()
 
     def look(self) -> None:
-        """Start to ask how it stands with the links whose other side cannot call here, when it is time to."""
-        if self._looked is not None and time.monotonic() < self._looked + LOOK_EVERY:
-            return
-        self._looked = time.monotonic()
-        for row in self._run(lambda: list(standing.silent(self._alias))):
-            token = row.peer_token
-            if token is not None and len(self._under_way) < AT_ONCE:
-                ask = partial(call, "GET", row.site_url, "api/status", token=token, within=WITHIN)
-                self._start(_Job(("look", row.pk), ask, partial(self._looked_at, row, token)))
+        """Put the links whose other side cannot call here in a queue, to be asked how they stand, when it is time to.
+        Raises `StoreUnavailable`."""
+        # Each round asks each once, in the same order: whoever is next was not asked for longest.
+        if not self._looks and time.monotonic() >= self._looked + LOOK_EVERY:
+            self._looked = time.monotonic()
+            self._looks.extend(self._run(lambda: list(standing.silent(self._alias).values_list("pk", flat=True))))
 
     def settle(self, seconds: float) -> None:
         """Wait so long for an answer, and do what it and those that came with it ask for. Raises `StoreUnavailable`."""
@@ -112,72 +145,45 @@ class Delivery:
         """Leave what is under way to others, at once."""
         held, self._held = self._held, {}
         for each in held.values():
-            self._run(partial(self._mine(each).update, leased_until=0))
+            self._run(outbox.release, self._alias, each)
 
-    def waiting(self) -> int:
-        return int(self._run(ConnectionNotice.objects.using(self._alias).count))
-
-    def _run(self, work: Callable[[], Any]) -> Any:
-        return database.run(self._alias, lambda _: work())
-
-    def _heads(self) -> list[ConnectionNotice]:
-        rows = ConnectionNotice.objects.using(self._alias)
-        oldest = rows.values("connection_pk").annotate(head=Min("pk")).values("head")
-
-        def work() -> list[ConnectionNotice]:
-            now = outbox.micros(self._alias)
-            due = rows.filter(pk__in=list(oldest.values_list("head", flat=True)), due__lte=now, leased_until__lte=now)
-            return list(due.exclude(connection_pk__in=self._failed).order_by("due")[: AT_ONCE - len(self._under_way)])
-
-        found: list[ConnectionNotice] = self._run(work)
+    def left(self) -> tuple[int, int]:
+        """How many notices there are, and for how many of them it is another process' turn."""
+        found: tuple[int, int] = self._run(outbox.left, self._alias)
         return found
 
-    def _take(self, notice: ConnectionNotice) -> None:
-        """Begin to deliver a notice, unless another one was quicker, or a call about this connection is under way."""
-        key = "tell", notice.connection_pk
-        if key in self._under_way:
-            return
-        until = self._run(partial(self._claimed, notice))
-        if until is None:
-            return
-        held = _Held(notice, until, *self._run(partial(self._way, notice)))
-        self._held[notice.pk] = held
-        if held.token is None:
-            self._later(held, UNREADABLE)
-            return
-        told = {"status": notice.status, "reason": notice.reason, "seq": notice.seq}
-        ask = partial(
-            call,
-            "PATCH" if notice.status else "DELETE",
-            held.site_url,
-            "api/connection",
-            token=held.token,
-            json=told if notice.status else None,
-            within=WITHIN,
-        )
-        self._start(_Job(key, ask, partial(self._told, held)))
+    def _run(self, work: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        return database.run(self._alias, lambda _: work(*given, **named))
 
-    def _claimed(self, notice: ConnectionNotice) -> int | None:
-        """Until when the lease is this one's; None where it is another one's, or the notice is not due or gone."""
-        now = outbox.micros(self._alias)
-        if max(notice.due, notice.leased_until) > now:
-            return None
-        until = now + int(LEASE * 1_000_000)
-        as_seen = ConnectionNotice.objects.using(self._alias).filter(
-            pk=notice.pk, due=notice.due, leased_until=notice.leased_until
-        )
-        return until if as_seen.update(leased_until=until, attempts=F("attempts") + 1) else None
+    def _room(self) -> int:
+        return max(0, AT_ONCE - len(self._under_way))
 
-    def _way(self, notice: ConnectionNotice) -> tuple[str, str | None]:
-        """Site and token: the connection's, as long as there is one, which may have changed them since."""
-        row = Connection.objects.using(self._alias).filter(pk=notice.connection_pk).first()
-        if row is not None and row.is_reachable:
-            return str(row.site_url), row.peer_token
-        return notice.site_url, notice.token
+    def _take(self, notices: Iterable[ConnectionNotice]) -> None:
+        """Begin to deliver those that no other one was quicker with, nor has a call about its connection under way."""
+        free = [notice for notice in notices if ("tell", notice.connection_pk) not in self._under_way]
+        patient = sum(job.patient for job in self._under_way.values())
+        for held in self._run(outbox.claim, self._alias, free) if free else ():
+            self._held[held.notice.pk] = held
+            if held.token is None:
+                self._later(held, UNREADABLE)
+                continue
+            lasts = patient < PATIENT_AT_ONCE
+            patient += lasts
+            ask = partial(_tell, held, WITHIN if lasts else HASTY)
+            self._start(_Job(("tell", held.notice.connection_pk), ask, partial(self._told, held), lasts))
+
+    def _begin_looks(self) -> None:
+        under_way = sum(kind == "look" for kind, _pk in self._under_way)
+        while self._looks and (room := min(self._room(), LOOKS_AT_ONCE - under_way)) > 0:
+            pks = [self._looks.popleft() for _ in range(min(room, len(self._looks)))]
+            for row in self._run(lambda pks=pks: list(standing.silent(self._alias).filter(pk__in=pks))):
+                token, key = row.peer_token, ("look", row.pk)
+                if token is not None and key not in self._under_way:
+                    ask = partial(call, "GET", row.site_url, "api/status", token=token, within=WITHIN)
+                    self._start(_Job(key, ask, partial(self._looked_at, row, token)))
+                    under_way += 1
 
     def _start(self, job: _Job) -> None:
-        if job.key in self._under_way:
-            return
         self._under_way[job.key] = job
         thread = threading.Thread(target=_ask, args=[job, self._answers], name="syncsessions-delivery", daemon=True)
         try:
@@ -185,71 +191,58 @@ class Delivery:
         except RuntimeError:  # there are no more threads to be had
             self._answers.put((job, None))
 
-    def _told(self, held: _Held, answer: Answer | None) -> None:
+    def _told(self, held: Held, answer: Answer | None) -> None:
         if answer is None:
             self._later(held, NO_ANSWER)
-        elif 200 <= answer.status < 300:
+        elif 200 <= answer.status < 300 or _is_so_already(held, answer):
             self._over(held, None)
         elif answer.status not in FINAL:
             self._later(held, f"HTTP {answer.status}")
-        elif self._run(partial(self._way, held.notice)) != (held.site_url, held.token):
-            self._again(held)
+        elif self._run(outbox.is_out_of_date, self._alias, held):  # at once again, with what counts by now
+            self._held.pop(held.notice.pk, None)
+            self._run(outbox.release, self._alias, held)
         elif held.notice.status or answer.status == 409:
             self._over(held, answer)
         else:  # who does not know the link has no row that is to be revoked
             self._over(held, None)
 
-    def _over(self, held: _Held, refusal: Answer | None) -> None:
+    def _over(self, held: Held, refusal: Answer | None) -> None:
         """Done with, one way or the other; the next one of this connection begins."""
         self._held.pop(held.notice.pk, None)
+        why = None if refusal is None else str(error_of(refusal.status, refusal.fields))[:500]
+        if not self._run(outbox.finish, self._alias, held, why):
+            return
         pk = held.notice.connection_pk
-
-        def work() -> bool:
-            with transaction.atomic(using=self._alias):
-                gone = ConnectionNotice.objects.using(self._alias).filter(pk=held.notice.pk).delete()[0]
-                if refusal is not None:
-                    why = str(error_of(refusal.status, refusal.fields))[:500]
-                    Connection.objects.using(self._alias).filter(pk=pk).update(delivery_error=why)
-                    announce.rung(self._alias)
-            return bool(gone)
-
-        if not self._run(work):
-            return  # another one has told it too, whose lease had ended
         if refusal is None:
             self.done += 1
         else:
             self.refused += 1
             _log.warning("Connection %s: the other site refused a change of status (%s)", pk, refusal.status)
-        notices = ConnectionNotice.objects.using(self._alias).filter(connection_pk=pk).order_by("pk")
-        following = self._run(notices.first)
+        following = self._run(outbox.following, self._alias, pk)
         if following is not None:
-            self._take(following)
+            self._take([following])
 
-    def _again(self, held: _Held) -> None:
-        """At once, as its token was another one by the time it arrived."""
-        self._held.pop(held.notice.pk, None)
-        self._run(partial(self._mine(held).update, leased_until=0))
-
-    def _later(self, held: _Held, error: str) -> None:
+    def _later(self, held: Held, error: str) -> None:
         self._held.pop(held.notice.pk, None)
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(held.notice.attempts, 10))
         pause *= random.uniform(0.8, 1.0)  # noqa: S311 - spreads the tries, decides nothing
-
-        def work() -> None:
-            due = outbox.micros(self._alias) + int(pause * 1_000_000)
-            self._mine(held).update(leased_until=0, due=due, last_error=error)
-
-        self._run(work)
-        if not self._retries:
-            self._failed.add(held.notice.connection_pk)
-
-    def _mine(self, held: _Held) -> Any:
-        rows = ConnectionNotice.objects.using(self._alias)
-        return rows.filter(pk=held.notice.pk, leased_until=held.leased_until)
+        self._run(outbox.postpone, self._alias, held, pause, error)
 
     def _looked_at(self, row: Connection, token: str, answer: Answer | None) -> None:
         if answer is not None:
-            self._run(partial(standing.apply, row, token, answer))
+            self._run(standing.apply, row, token, answer)
+
+
+def _tell(held: Held, within: float) -> Answer:
+    notice = held.notice
+    told = {"status": notice.status, "reason": notice.reason, "seq": notice.seq} if notice.status else None
+    method = "PATCH" if notice.status else "DELETE"
+    return call(method, held.site_url, "api/connection", token=held.token, json=told, within=within)
+
+
+def _is_so_already(held: Held, answer: Answer) -> bool:
+    """Whether the peer refuses a status because it has it."""
+    return answer.status == 409 and held.notice.status != "" and answer.fields.get("status") == held.notice.status
 
 
 def _ask(job: _Job, answers: queue.SimpleQueue[tuple[_Job, Answer | None]]) -> None:
@@ -262,91 +255,3 @@ def _ask(job: _Job, answers: queue.SimpleQueue[tuple[_Job, Answer | None]]) -> N
         _log.error("A call to another site failed: %s", type(error).__name__)
     finally:
         answers.put((job, answer))
-
-
-def once(*, looks: bool = True, wait: Callable[[], None] = lambda: None) -> outbox.Delivered:
-    """What `outbox.deliver` says. `wait` is called before each wait for an answer."""
-    with transaction.atomic(using=router.db_for_write(ConnectionNotice), durable=True):
-        pass  # inside a transaction this raises
-    delivery = Delivery(retries=False)
-    if looks:
-        delivery.look()
-    delivery.begin()
-    while delivery.busy:
-        wait()
-        delivery.settle(GLANCE)
-        delivery.begin()
-    return outbox.Delivered(delivery.done, delivery.waiting(), delivery.refused)
-
-
-class _Elsewhere(Exception):
-    """The alias leads to another database by now, as at the end of tests."""
-
-
-class _Soon:
-    """The one thread of a process that delivers after a change."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._wanted: tuple[str, object] | None = None
-        self._running = False
-
-    def want(self, alias: str) -> None:
-        with self._lock:
-            self._wanted = alias, _place(alias)
-            if self._running:
-                return
-            self._running = True
-        try:
-            threading.Thread(target=self._run, name="syncsessions-outbox", daemon=True).start()
-        except RuntimeError:  # there are no more threads to be had
-            self._running = False
-
-    def _run(self) -> None:
-        while True:
-            with self._lock:
-                if self._wanted is None:
-                    self._running = False
-                    return
-                (alias, place), self._wanted = self._wanted, None
-            try:
-                _put_down(alias, place)
-                once(looks=False, wait=partial(_put_down, alias, place))
-            except _Elsewhere:
-                pass
-            except Exception as error:  # the next change, or the command, tries again
-                _log.warning("Changes are not told to other sites now: %s", type(error).__name__)
-            finally:
-                connections.close_all()
-
-
-def _place(alias: str) -> object:
-    return connections.databases[alias]["NAME"]
-
-
-def _put_down(alias: str, place: object) -> None:
-    """Hold no database while a peer takes its time."""
-    connections[alias].close()
-    if _place(alias) != place:
-        raise _Elsewhere
-
-
-_soon = _Soon()
-
-
-def soon() -> None:
-    """What `outbox.deliver_soon` says. A database in memory is a test's, and ends with it."""
-    alias = router.db_for_write(ConnectionNotice)
-    connection: Any = connections[alias]
-    if not (connection.vendor == "sqlite" and connection.is_in_memory_db()):
-        _soon.want(alias)
-
-
-def _start_anew() -> None:
-    """In a forked child: the thread stayed behind, and so did whoever may have held the lock."""
-    global _soon
-    _soon = _Soon()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_start_anew)

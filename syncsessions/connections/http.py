@@ -6,7 +6,7 @@ from django.db import router
 from django.views.decorators.debug import sensitive_variables
 
 from syncsessions import __version__
-from syncsessions.connections import clock, flow, http_fields, incoming, openapi, peer, site_url, steps
+from syncsessions.connections import clock, flow, http_fields, incoming, openapi, own_site, peer, site_url, steps
 from syncsessions.connections.http_endpoint import Answer, Call, endpoint
 from syncsessions.connections.models import Connection
 from syncsessions.exceptions import AccessRefused, NotFound
@@ -48,7 +48,7 @@ def _register(call: Call) -> Answer:
         password=http_fields.optional(fields, "password", http_fields.LONGEST_PASSWORD),
     )
     call.ask()
-    made = incoming.register(asked, client=call.client)
+    made = incoming.register(asked, client=call.client, called_at=call.called_at)
     return 201, {"status": made.status, "token": made.token}
 
 
@@ -63,8 +63,8 @@ def _redeem(call: Call) -> Answer:
         token=http_fields.optional_token(fields),
     )
     call.ask()
-    made = incoming.redeem(asked, client=call.client)
-    own = {"name": incoming.own_name(), "site_url": incoming.own_url()}
+    made = incoming.redeem(asked, client=call.client, called_at=call.called_at)
+    own = {"name": own_site.name(), "site_url": own_site.url()}
     return 201, {"status": made.status, "token": made.token, **own}
 
 
@@ -107,7 +107,7 @@ def _present(connection: Connection) -> Answer:
 
 
 def _document(call: Call) -> Answer:
-    return openapi.document(incoming.own_url() or "")
+    return openapi.document(own_site.url() or "")
 
 
 status = endpoint(GET=_status)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
+from django.core.exceptions import DisallowedHost
 from django.db import connections, router, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.request import UnreadablePostError
@@ -21,11 +22,18 @@ from django.views.decorators.debug import sensitive_variables
 from syncsessions import conf, database
 from syncsessions.address import limit_key
 from syncsessions.client import address_of_request
-from syncsessions.connections import clock, gate, http_fields, outbox
+from syncsessions.connections import clock, gate, http_fields, soon
 from syncsessions.connections.calls import ASKING_SITE
 from syncsessions.connections.models import Connection, ConnectionNotice
 from syncsessions.connections.site_url import canonical
-from syncsessions.exceptions import AccessRefused, FrameError, InvalidValue, RateLimited, StoreUnavailable, SyncSessionsError
+from syncsessions.exceptions import (
+    AccessRefused,
+    FrameError,
+    InvalidValue,
+    RateLimited,
+    StoreUnavailable,
+    SyncSessionsError,
+)
 from syncsessions.stores import stores
 
 ALL_RATE = "600/m"  # of one client address, whatever it asks for
@@ -78,10 +86,16 @@ class Call:
     def is_asked_by(self, site_url: str | None) -> bool:
         """Whether the site that asks, where it says which it is, is this one: it may have its token from another."""
         asking = self._request.headers.get(ASKING_SITE)
+        return asking is None or (site_url is not None and site_url in map(_spelt, asking.split()[:2]))
+
+    @property
+    def called_at(self) -> str | None:
+        """The address by which the caller knows this site, which need not be its SITE_URL."""
         try:
-            return asking is None or canonical(asking) == site_url
-        except InvalidValue:
-            return False
+            host = self._request.get_host()
+        except DisallowedHost:
+            return None
+        return _spelt(f"{self._request.scheme}://{host}{self._request.path.rpartition('/api/')[0]}")
 
     def fields(self) -> http_fields.Fields:
         """What the body says. Raises `FrameError` and `InvalidValue`."""
@@ -141,7 +155,7 @@ class Call:
         """The peer is there: tell it what waits for it."""
         try:
             if self.connection is not None and _has_notices(self.connection):
-                outbox.deliver_soon()
+                soon.deliver_soon()
         except Exception as error:  # what was asked for is done, and the outbox is drained by others too
             _log.warning("The notices for a connection were not looked for: %s", type(error).__name__)
 
@@ -203,6 +217,13 @@ def refusal(error: SyncSessionsError) -> HttpResponse:
     if error.code == "disabled":
         response._has_been_logged = True  # type: ignore[attr-defined]  # or each would be an error in the site's log
     return response
+
+
+def _spelt(site_url: str) -> str | None:
+    try:
+        return canonical(site_url)
+    except InvalidValue:
+        return None
 
 
 def _has_notices(connection: Connection) -> bool:

@@ -8,12 +8,12 @@ from typing import Any, NoReturn
 from django.utils.translation import gettext as _
 
 from syncsessions.connections import flow, tokens
+from syncsessions.connections.validators import LONGEST_NAME as LONGEST_NAME
+from syncsessions.connections.validators import LONGEST_REASON as LONGEST_REASON
 from syncsessions.exceptions import FrameError, InvalidValue
 from syncsessions.json_values import JSON, check_text, judge
 
 BODY_LIMIT = 16 * 1024  # bytes
-LONGEST_NAME = 100  # characters
-LONGEST_REASON = 500  # characters
 LONGEST_PASSWORD = 1000  # characters
 LONGEST_CODE = 80  # characters, blanks and dashes included
 LARGEST_SEQ = 2**63 - 1

@@ -6,7 +6,6 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.hashers import check_password
@@ -15,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.debug import sensitive_variables
 
 from syncsessions import conf, database
-from syncsessions.connections import announce, clock, flow, invitations, proof, rotation, steps, tokens
+from syncsessions.connections import announce, clock, flow, invitations, issuing, own_site, proof, rotation, steps
 from syncsessions.connections import site_url as site_urls
 from syncsessions.connections.models import Connection, ConnectionToken
 from syncsessions.digests import text_hash
@@ -25,9 +24,7 @@ from syncsessions.stores import stores
 AUTO_ACCEPT, REQUIRE_APPROVAL = "auto_accept", "require_approval"
 REQUIRE_PASSWORD, DENY_ALL = "require_password", "deny_all"
 MODES = (AUTO_ACCEPT, REQUIRE_APPROVAL, REQUIRE_PASSWORD, DENY_ALL)
-LONGEST_NAME = 100  # characters
-MOST_UNUSED = 8
-"""Tokens of one connection that nobody has used yet; answers that carried older ones are lost."""
+PROVEN_RATE = "600/h"  # of one client address, whose sites may be as many as it likes
 
 Found = TypeVar("Found")
 
@@ -72,41 +69,30 @@ def peer_url(text: str, key: str) -> str:
         url = site_urls.normalised(text, insecure=settings.DEBUG)
     except InvalidValue as error:
         raise InvalidValue(error.message, key=key) from None
-    if url == own_url():
+    if url == own_site.url():
         raise InvalidValue(_("This is the address of this site itself."), key=key)
     return url
 
 
-def own_name() -> str:
-    """What this site calls itself: its host."""
-    return urlsplit(own_url() or "").netloc
-
-
-def own_url() -> str | None:
-    """SITE_URL in its one spelling; as it is given where it is no address."""
-    own = conf.current().SITE_URL
-    try:
-        return site_urls.canonical(own) if own else None
-    except InvalidValue:
-        return own
-
-
 @sensitive_variables()
-def register(asked: Registration, *, client: str | None = None) -> Accepted:
+def register(asked: Registration, *, client: str | None = None, called_at: str | None = None) -> Accepted:
     """Make the receiver's row of a link that a sender asks for, as INCOMING_MODE says.
 
-    `client` is what limits count the caller by. Raises `AccessRefused` (denied, invalid_password), `RateLimited`,
-    `InvalidValue` where the address is not proven, `AlreadyExists`.
+    `client` is what limits count the caller by, `called_at` the address by which it knows this site. Raises
+    `AccessRefused` (denied, invalid_password), `RateLimited`, `InvalidValue` where the address is not proven,
+    `AlreadyExists`.
     """
     incoming = mode()
     if incoming == DENY_ALL:
         raise AccessRefused("denied")
     if incoming == REQUIRE_PASSWORD:
         _check_password(asked.password, client)
-    proof.prove(asked.sender_url, asked.token, key="sender_url", own=own_url(), client=client)
+    proof.prove(asked.sender_url, asked.token, key="sender_url", own=_own(called_at), client=client)
+    if client is not None:
+        stores["default"].hit(f"connections.proven:{client}", PROVEN_RATE)
     active = incoming in (AUTO_ACCEPT, REQUIRE_PASSWORD)
     row = Connection(
-        name=asked.name or urlsplit(asked.sender_url).netloc[:LONGEST_NAME],
+        name=asked.name or own_site.host_of(asked.sender_url),
         direction=Connection.Direction.RECEIVER,
         site_url=asked.sender_url,
         status=flow.ACTIVE if active else flow.PENDING,
@@ -114,6 +100,11 @@ def register(asked: Registration, *, client: str | None = None) -> Accepted:
     row.peer_token = asked.token
     alias = router.db_for_write(Connection)
     return database.run(alias, lambda _connection: _registered(alias, row, asked.token))
+
+
+def _own(called_at: str | None) -> list[str]:
+    """The names by which a caller may have known this site."""
+    return list(dict.fromkeys(filter(None, (own_site.url(), called_at))))
 
 
 def _registered(alias: str, row: Connection, offered: str) -> Accepted:
@@ -137,7 +128,7 @@ def _made(alias: str, row: Connection) -> Accepted:
     if row.status == flow.ACTIVE:
         row.approved_at = now
     row.save(using=alias, force_insert=True)
-    token = issued(alias, row)
+    token = issuing.issue(alias, row)
     steps.noted(alias, row, "", now, user_pk=None, by_peer=True, reason="")
     announce.changed(alias, row, previous="", status=row.status, by=None, by_peer=True, reason="")
     return Accepted(row.status, token)
@@ -155,7 +146,7 @@ def _answered_again(alias: str, rival: Connection, offered: str) -> Accepted:
         known = found.peer_token
         if used or found.asked_here or known is None or not hmac.compare_digest(known, offered):
             raise _exists()
-        return Accepted(found.status, issued(alias, found))
+        return Accepted(found.status, issuing.issue(alias, found))
 
 
 def _exists() -> AlreadyExists:
@@ -163,7 +154,7 @@ def _exists() -> AlreadyExists:
 
 
 @sensitive_variables()
-def redeem(asked: Redemption, *, client: str | None = None) -> Accepted:
+def redeem(asked: Redemption, *, client: str | None = None, called_at: str | None = None) -> Accepted:
     """Make the sender's row of a link that this side has invited to, in one step with the use of its code.
 
     Raises `AccessRefused` (denied), `RateLimited`, `InvalidCode`, `AlreadyUsed`, `InvalidValue` where the address is
@@ -174,9 +165,9 @@ def redeem(asked: Redemption, *, client: str | None = None) -> Accepted:
     invitation = _guess(client, lambda: invitations.find(asked.code))
     if asked.receiver_url is not None:
         bearer = asked.token or invitations.spelled(asked.code)
-        proof.prove(asked.receiver_url, bearer, key="receiver_url", own=own_url(), client=client)
+        proof.prove(asked.receiver_url, bearer, key="receiver_url", own=_own(called_at), client=client)
     row = Connection(
-        name=asked.name or invitation.name,
+        name=invitation.name or asked.name,
         direction=Connection.Direction.SENDER,
         site_url=asked.receiver_url,
         status=flow.ACTIVE,
@@ -220,20 +211,9 @@ def rotate(connection: Connection, offered: str) -> str:
                 changed += ["has_callback", "handed_over_at"]
                 announce.rung(alias)
             found.save(using=alias, update_fields=changed)
-            return issued(alias, found)
+            return issuing.issue(alias, found)
 
     return database.run(alias, work)
-
-
-@sensitive_variables()
-def issued(alias: str, connection: Connection) -> str:
-    """A new token that the peer may present; of those that it never used, the oldest go."""
-    token = tokens.draw()
-    rows = ConnectionToken.objects.using(alias)
-    rows.create(connection=connection, token_hash=tokens.digest(token))
-    unused = rows.filter(connection=connection, used_at=None, offered=False).order_by("-pk")
-    rows.filter(pk__in=list(unused.values_list("pk", flat=True)[MOST_UNUSED:])).delete()
-    return token
 
 
 @sensitive_variables()

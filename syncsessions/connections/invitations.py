@@ -12,12 +12,12 @@ from django.views.decorators.debug import sensitive_variables
 from syncsessions import codes, database
 from syncsessions.connections import announce, clock
 from syncsessions.connections.models import Connection, ConnectionInvitation
+from syncsessions.connections.validators import LONGEST_NAME
 from syncsessions.database import InThread
 from syncsessions.digests import fallback_digests, keyed_digest
 from syncsessions.exceptions import AlreadyExists, AlreadyUsed, InvalidCode
 from syncsessions.json_values import check_text
 
-LONGEST_NAME = 100  # characters
 VALID_FOR = timedelta(hours=24)
 _PURPOSE = "connections.invitation"
 _TRIES = 8

@@ -17,7 +17,13 @@ from django.utils.translation import pgettext_lazy
 
 from syncsessions.connections import flow, site_url
 from syncsessions.connections.rows import ConnectionManager
-from syncsessions.connections.validators import validate_labels, validate_networks, validate_rate
+from syncsessions.connections.validators import (
+    LONGEST_NAME,
+    LONGEST_REASON,
+    validate_labels,
+    validate_networks,
+    validate_rate,
+)
 from syncsessions.database import InThread, InThreadOfItsOwn
 from syncsessions.digests import text_hash
 from syncsessions.exceptions import InvalidValue
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
 
     Actor = User | AnonymousUser | None
 
+EXISTS = _("There is a connection of this direction to this site already. To connect anew, delete it first.")
 TOKEN = "connections.token"  # noqa: S105 - what the key for tokens derives from
 
 
@@ -70,7 +77,7 @@ class Connection(models.Model):
         APPEND = "append", _("append")
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    name = models.CharField(_("name"), max_length=100)
+    name = models.CharField(_("name"), max_length=LONGEST_NAME)
     direction = models.CharField(_("direction"), max_length=8, choices=Direction)
     site_url = models.CharField(_("site"), max_length=site_url.LONGEST, null=True, blank=True)  # noqa: DJ001
     site_hash = models.CharField(max_length=64, null=True, editable=False)  # noqa: DJ001 - without a site, none
@@ -112,13 +119,15 @@ class Connection(models.Model):
 
     approved_at = models.DateTimeField(_("approved"), null=True, blank=True, editable=False)
     approved_by = _actor()
-    approved_reason = models.CharField(_("reason of the approval"), max_length=500, blank=True, default="")
+    approved_reason = models.CharField(_("reason of the approval"), max_length=LONGEST_REASON, blank=True, default="")
     suspended_at = models.DateTimeField(_("suspended"), null=True, blank=True, editable=False)
     suspended_by = _actor()
-    suspended_reason = models.CharField(_("reason of the suspension"), max_length=500, blank=True, default="")
+    suspended_reason = models.CharField(
+        _("reason of the suspension"), max_length=LONGEST_REASON, blank=True, default=""
+    )
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True, editable=False)
     revoked_by = _actor()
-    revoked_reason = models.CharField(_("reason of the revocation"), max_length=500, blank=True, default="")
+    revoked_reason = models.CharField(_("reason of the revocation"), max_length=LONGEST_REASON, blank=True, default="")
 
     last_connected_at = models.DateTimeField(_("last connected"), null=True, blank=True, editable=False)
     last_transfer_at = models.DateTimeField(_("last transfer"), null=True, blank=True, editable=False)
@@ -132,7 +141,9 @@ class Connection(models.Model):
     handed_over_at = models.DateTimeField(null=True, blank=True, editable=False)
     told_seq = models.PositiveBigIntegerField(default=0, editable=False)
     heard_seq = models.PositiveBigIntegerField(null=True, editable=False)
-    delivery_error = models.CharField(_("last refusal"), max_length=500, blank=True, default="", editable=False)
+    delivery_error = models.CharField(
+        _("last refusal"), max_length=LONGEST_REASON, blank=True, default="", editable=False
+    )
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     updated_at = models.DateTimeField(_("last changed"), auto_now=True)
 
@@ -148,7 +159,7 @@ class Connection(models.Model):
             models.UniqueConstraint(
                 fields=["site_hash", "direction"],
                 name="syncsessions_one_connection",
-                violation_error_message=_("There is a connection of this direction to this site already."),
+                violation_error_message=EXISTS,
             )
         ]
         permissions = [
@@ -273,7 +284,7 @@ class ConnectionToken(models.Model):
     connection = models.ForeignKey(Connection, models.CASCADE, related_name="tokens")
     token_hash = models.CharField(max_length=64, unique=True)
     offered = models.BooleanField(default=False)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
 
     class Meta:
@@ -294,7 +305,7 @@ class ConnectionChange(models.Model):
     status = models.CharField(_("to"), max_length=9, choices=Connection.Status)
     by = _actor()
     by_peer = models.BooleanField(_("by the other site"), default=False)
-    reason = models.CharField(_("reason"), max_length=500, blank=True, default="")
+    reason = models.CharField(_("reason"), max_length=LONGEST_REASON, blank=True, default="")
 
     class Meta:
         verbose_name = _("change of a connection")
@@ -309,7 +320,7 @@ class ConnectionInvitation(models.Model):
     """An invitation to pull from this site: the keyed hash of a code that is good once, until `expires_at`."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    name = models.CharField(_("name"), max_length=100)
+    name = models.CharField(_("name"), max_length=LONGEST_NAME)
     code_hash = models.CharField(max_length=64, unique=True, editable=False)
     created_at = models.DateTimeField(_("created"), editable=False)
     created_by = _actor()
@@ -338,22 +349,23 @@ class ConnectionNotice(models.Model):
     one's token counts. Moments are microseconds since 1970 by the database's clock.
     """
 
-    connection_pk = models.UUIDField(db_index=True)
+    connection_pk = models.UUIDField()
     site_url = models.CharField(max_length=site_url.LONGEST)
     token_at_rest = models.TextField()
     status = models.CharField(max_length=9, blank=True, default="")
-    reason = models.CharField(max_length=500, blank=True, default="")
+    reason = models.CharField(max_length=LONGEST_REASON, blank=True, default="")
     seq = models.PositiveBigIntegerField()
     created = models.BigIntegerField()
     due = models.BigIntegerField(db_index=True)
     leased_until = models.BigIntegerField(default=0)
     attempts = models.PositiveIntegerField(default=0)
-    last_error = models.CharField(max_length=500, blank=True, default="")
+    last_error = models.CharField(max_length=LONGEST_REASON, blank=True, default="")
 
     class Meta:
         verbose_name = _("notice to another site")
         verbose_name_plural = _("notices to other sites")
         default_permissions = ()
+        indexes = [models.Index(fields=["connection_pk", "id"], name="syncsessions_notices_in_order")]
 
     def __str__(self) -> str:
         return self.status or "deleted"

@@ -6,6 +6,7 @@ from typing import Any
 
 from syncsessions import __version__
 from syncsessions.connections import flow, http_fields, site_url
+from syncsessions.connections.calls import ASKING_SITE
 
 Schema = dict[str, Any]
 
@@ -99,7 +100,8 @@ def _status() -> Schema:
     )
     return _operation(
         "status",
-        "What this site accepts and, with a token, the status of the link that the token belongs to.",
+        "What this site accepts and, with a token, the status of the link that the token belongs to. A header "
+        f"`{ASKING_SITE}` names the site that asks: a link to another one is then none.",
         [{}, {"bearer": []}],
         {
             200: ("The site, and the link where a token was given.", _object(known, {"connection": link})),
@@ -117,7 +119,7 @@ def _register() -> Schema:
     return _operation(
         "register",
         "Ask for a link by which the caller sends to this site. Before a link is made, `GET {sender_url}/api/status` "
-        "is called with the token offered, and must know it.",
+        f"is called with the token offered and this site's own address as `{ASKING_SITE}`, and must know a link by it.",
         [],
         {
             201: (

@@ -1,104 +1,127 @@
-"""What peers are yet to be told: written with the change itself, so that what is rolled back is never told."""
+"""The notices as those who deliver see them: which are due, whose each is for a while, and what became of it.
+
+Of a connection the oldest goes first, under a lease: who is killed while it delivers leaves it to the others when the
+lease ends, and what then arrives twice is known to the peer by its number.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
 
-from django.db import connections, router
-from django.db.models import F
+from django.db import router, transaction
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from syncsessions import database
-from syncsessions.database import InThreadOfItsOwn
-from syncsessions.stores.database.dialects import dialect
-
-if TYPE_CHECKING:
-    from syncsessions.connections.models import Connection
+from syncsessions.connections import announce, clock
+from syncsessions.connections.models import Connection, ConnectionNotice
 
 KEPT_FOR = 30 * 24 * 3600  # seconds
+LEASE = 12.0  # seconds
+_SECOND = 1_000_000
 
 
-class Delivered(NamedTuple):
-    """Of notices: those that arrived, those that are left for later, and those that a peer has refused for good."""
+@dataclass(frozen=True)
+class Held:
+    """A notice under this one's lease, and with what it is told; `refused_before` where the row shows a refusal."""
 
-    done: int
-    waiting: int
-    refused: int
+    notice: ConnectionNotice
+    leased_until: int
+    site_url: str
+    token: str | None = field(repr=False)
+    refused_before: bool = False
 
 
-def put(connection: Connection, *, status: str = "", reason: str = "") -> bool:
-    """Leave a notice for the peer of this locked row: of a status or, where it has none, that the row is gone here.
+def due(alias: str, most: int, *, begun: int | None = None) -> list[ConnectionNotice]:
+    """The oldest notice of each connection, where it is time for it; those that wait longest first.
 
-    False where the peer cannot be called, and will ask by itself.
+    With `begun`, without those that were tried in vain since then (microseconds).
     """
-    from syncsessions.connections.models import Connection as Rows
-
-    if not connection.is_reachable:
-        return False
-    alias = connection._state.db or "default"
-    Rows.objects.using(alias).filter(pk=connection.pk).update(told_seq=F("told_seq") + 1)
-    connection.refresh_from_db(using=alias, fields=["told_seq"])
-    _write(alias, connection, status=status, reason=reason, seq=connection.told_seq)
-    return True
+    rows, now = _rows(alias), clock.micros(alias)
+    older = rows.filter(connection_pk=OuterRef("connection_pk"), pk__lt=OuterRef("pk"))
+    found = rows.filter(~Exists(older), due__lte=now, leased_until__lte=now)
+    if begun is not None:
+        found = found.filter(Q(due__lte=begun) | Q(due=F("created")))
+    return list(found.order_by("due", "pk")[:most])
 
 
-def put_removal(alias: str, connection: Connection) -> None:
-    """Leave a notice that a row is gone which is gone already; this object holds the token to tell it with."""
-    _write(alias, connection, seq=connection.told_seq + 1)
+def following(alias: str, connection_pk: UUID) -> ConnectionNotice | None:
+    return _rows(alias).filter(connection_pk=connection_pk).order_by("pk").first()
 
 
-def _write(alias: str, connection: Connection, *, seq: int, status: str = "", reason: str = "") -> None:
-    from syncsessions.connections.models import ConnectionNotice
-
-    now = micros(alias)
-    ConnectionNotice.objects.using(alias).create(
-        connection_pk=connection.pk,
-        site_url=connection.site_url or "",
-        token_at_rest=connection.peer_token_at_rest,
-        status=status,
-        reason=reason,
-        seq=seq,
-        created=now,
-        due=now,
-    )
-
-
-def micros(alias: str) -> int:
-    """Microseconds since 1970 by this database's clock."""
-    connection = connections[alias]
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT {dialect(connection).clock}")
-        return int(cursor.fetchone()[0])
+def claim(alias: str, notices: Iterable[ConnectionNotice]) -> list[Held]:
+    """Those of the notices that are this one's now: none that is another one's, not due, or gone."""
+    now = clock.micros(alias)
+    until = now + int(LEASE * _SECOND)
+    mine = []
+    with transaction.atomic(using=alias):
+        for notice in notices:
+            if max(notice.due, notice.leased_until) <= now:
+                as_seen = _rows(alias).filter(pk=notice.pk, due=notice.due, leased_until=notice.leased_until)
+                if as_seen.update(leased_until=until, attempts=F("attempts") + 1):
+                    mine.append(notice)
+    rows = Connection.objects.using(alias).in_bulk([notice.connection_pk for notice in mine])
+    return [_held(notice, until, rows) for notice in mine]
 
 
-def deliver() -> Delivered:
-    """Tell peers what they are yet to be told, each in order and all at once, and ask how it stands with those links
-    whose other side cannot call here. Ends when what is left has to wait: nobody is tried twice in vain.
-
-    Raises `StoreUnavailable`; RuntimeError inside a transaction, which nobody else would see that this one delivers.
-    """
-    from syncsessions.connections import delivery
-
-    return delivery.once()
+def _held(notice: ConnectionNotice, until: int, rows: Mapping[UUID, Connection]) -> Held:
+    """Site and token are the connection's, as long as there is one, which may have changed them since."""
+    row = rows.get(notice.connection_pk)
+    refused = row is not None and row.delivery_error != ""
+    if row is not None and row.is_reachable:
+        return Held(notice, until, str(row.site_url), row.peer_token, refused)
+    return Held(notice, until, notice.site_url, notice.token, refused)
 
 
-adeliver = InThreadOfItsOwn(deliver)
+def is_out_of_date(alias: str, held: Held) -> bool:
+    """Whether it would be told with another token, or elsewhere, by now."""
+    rows = Connection.objects.using(alias).in_bulk([held.notice.connection_pk])
+    now = _held(held.notice, held.leased_until, rows)
+    return (now.site_url, now.token) != (held.site_url, held.token)
 
 
-def deliver_soon() -> None:
-    """Begin to deliver what is due, in a thread of its own, of which a process has one at most."""
-    from syncsessions.connections import delivery
+def finish(alias: str, held: Held, refusal: str | None = None) -> bool:
+    """Done with: arrived, or refused for good. False where another one has told it, too, whose lease had ended."""
+    with transaction.atomic(using=alias):
+        gone = _rows(alias).filter(pk=held.notice.pk).delete()[0]
+        if refusal is not None or held.refused_before:
+            Connection.objects.using(alias).filter(pk=held.notice.connection_pk).update(delivery_error=refusal or "")
+            announce.rung(alias)
+    return bool(gone)
 
-    delivery.soon()
+
+def postpone(alias: str, held: Held, seconds: float, error: str) -> None:
+    """Leave it to anybody, not before so many seconds have passed."""
+    _mine(alias, held).update(leased_until=0, due=clock.micros(alias) + int(seconds * _SECOND), last_error=error)
+
+
+def release(alias: str, held: Held) -> None:
+    """Leave it to anybody, at once."""
+    _mine(alias, held).update(leased_until=0)
+
+
+def left(alias: str) -> tuple[int, int]:
+    """How many notices there are, and for how many of them it is another process' turn."""
+    rows = _rows(alias)
+    leased = rows.filter(connection_pk=OuterRef("connection_pk"), leased_until__gt=clock.micros(alias))
+    return rows.count(), rows.filter(Exists(leased)).count()
 
 
 def prune(*, dry_run: bool = False) -> int:
     """Remove the notices that could not be delivered for 30 days; how many those are."""
-    from syncsessions.connections.models import ConnectionNotice
-
     alias = router.db_for_write(ConnectionNotice)
 
     def work(_connection: object) -> int:
-        old = ConnectionNotice.objects.using(alias).filter(created__lt=micros(alias) - KEPT_FOR * 1_000_000)
+        old = _rows(alias).filter(created__lt=clock.micros(alias) - KEPT_FOR * _SECOND)
         return old.count() if dry_run else old.delete()[0]
 
     return database.run(alias, work)
+
+
+def _rows(alias: str) -> QuerySet[ConnectionNotice]:
+    return ConnectionNotice.objects.using(alias)
+
+
+def _mine(alias: str, held: Held) -> QuerySet[ConnectionNotice]:
+    return _rows(alias).filter(pk=held.notice.pk, leased_until=held.leased_until)

@@ -9,8 +9,8 @@ from django.db import router
 from django.db.models import Q
 
 from syncsessions import database
-from syncsessions.connections import clock, outbox, steps, tokens
-from syncsessions.connections.models import Connection, ConnectionInvitation, ConnectionToken
+from syncsessions.connections import clock, issuing, outbox, steps
+from syncsessions.connections.models import Connection, ConnectionInvitation
 from syncsessions.database import InThread
 
 KEPT_FOR = timedelta(days=30)
@@ -29,7 +29,7 @@ def prune(*, dry_run: bool = False) -> Pruned:
     invitations that are redeemed or over for as long; what there was, or would be. Raises `StoreUnavailable`."""
     alias = router.db_for_write(Connection)
     if not dry_run:
-        database.run(alias, lambda _: _lost_tokens(alias))
+        database.run(alias, lambda _: issuing.drop_lost_offers(alias))
     return Pruned(
         database.run(alias, lambda _: steps.expire(dry_run=dry_run)),
         outbox.prune(dry_run=dry_run),
@@ -44,12 +44,3 @@ def _invitations(alias: str, dry_run: bool) -> int:
     over = clock.now(alias) - KEPT_FOR
     rows = ConnectionInvitation.objects.using(alias).filter(Q(expires_at__lt=over) | Q(used_at__lt=over))
     return rows.count() if dry_run else rows.delete()[0]
-
-
-def _lost_tokens(alias: str) -> None:
-    """Those that a rotation offered whose answer got lost, where the peer has long taken up a younger one."""
-    rows = ConnectionToken.objects.using(alias)
-    lost = rows.filter(offered=True, created_at__lt=clock.now(alias) - tokens.UNDER_WAY)
-    for token in lost:
-        if rows.filter(connection_id=token.connection_id, pk__gt=token.pk, used_at__isnull=False).exists():
-            rows.filter(pk=token.pk).delete()

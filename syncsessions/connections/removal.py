@@ -6,8 +6,7 @@ from typing import Any
 
 from django.db.models.signals import pre_delete
 
-from syncsessions.commit import after_commit
-from syncsessions.connections import announce, outbox, steps
+from syncsessions.connections import announce, notices, steps
 from syncsessions.connections.models import Connection, ConnectionNotice
 from syncsessions.exceptions import NotFound
 
@@ -21,10 +20,9 @@ def _on_delete(sender: Any, instance: Connection, using: str, **kwargs: Any) -> 
     try:
         with steps.locked(using, instance.pk) as found:
             announce.rung(using)
-            if outbox.put(found):
+            if notices.put(found):
                 # The token may have been rotated since a notice was written, which from now on has but its own.
-                notices = ConnectionNotice.objects.using(using).filter(connection_pk=found.pk)
-                notices.update(token_at_rest=found.peer_token_at_rest, site_url=found.site_url)
-                after_commit(using, outbox.deliver_soon)
+                waiting = ConnectionNotice.objects.using(using).filter(connection_pk=found.pk)
+                waiting.update(token_at_rest=found.peer_token_at_rest, site_url=found.site_url)
     except NotFound:  # deleted meanwhile, and told
         return

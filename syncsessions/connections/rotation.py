@@ -6,14 +6,15 @@ and the old one is valid until a later one is.
 
 from __future__ import annotations
 
-from django.db import transaction
-from django.utils import timezone
+from contextlib import suppress
+
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.debug import sensitive_variables
 
 from syncsessions import database
-from syncsessions.connections import announce, flow, steps, tokens
+from syncsessions.commit import outside_transactions
+from syncsessions.connections import announce, flow, issuing, steps, tokens
 from syncsessions.connections.calls import Answer, call
 from syncsessions.connections.models import Connection, ConnectionToken
 from syncsessions.connections.refusals import error_of, is_refusal
@@ -31,8 +32,7 @@ _SENTENCES = {
 def rotate(connection: Connection) -> None:
     """What `Connection.rotate_tokens` says."""
     alias = steps.alias_of(connection)
-    with transaction.atomic(using=alias, durable=True):
-        pass  # inside a transaction this raises
+    outside_transactions(alias)
     asked_with, offered, offer_pk = database.run(alias, lambda _: _offer(alias, connection))
     try:
         answer = call("POST", connection.site_url, "api/connection/rotate", token=asked_with, json={"token": offered})
@@ -45,13 +45,14 @@ def rotate(connection: Connection) -> None:
         raise _refused(alias, answer, offer_pk)
     kept = database.run(alias, lambda _: _take_up(alias, connection, asked_with, str(issued), offer_pk))
     connection.peer_token_at_rest = kept.peer_token_at_rest
+    with suppress(SiteUnavailable):  # its first use ends the old one over there; any later one does so as well
+        call("GET", kept.site_url, "api/status", token=kept.peer_token)
 
 
 def refuse_crossing(alias: str, found: Connection) -> None:
     """Keep a peer's rotation off a locked row as long as this side's own may be under way: of two that cross, each side
     would drop what the other one takes up. Raises `InvalidTransition`."""
-    offers = ConnectionToken.objects.using(alias).filter(connection=found, offered=True, used_at=None)
-    if offers.filter(created_at__gt=timezone.now() - tokens.UNDER_WAY).exists():
+    if issuing.is_offering(alias, found):
         raise InvalidTransition(_CROSSING, status=found.status)
 
 
@@ -80,7 +81,8 @@ def _offer(alias: str, connection: Connection) -> tuple[str, str, int]:
             )
         offered = tokens.draw()
         connection.site_url = found.site_url
-        return asked_with, offered, _keep(alias, found, offered, offered=True).pk
+        issuing.drop_lost_offers(alias, found.pk)
+        return asked_with, offered, issuing.keep(alias, found, offered, offered=True).pk
 
 
 @sensitive_variables()
@@ -100,8 +102,3 @@ def _refused(alias: str, answer: Answer, offer_pk: int) -> Exception:
     if is_refusal(answer.status):  # the offer was not taken
         database.run(alias, lambda _: ConnectionToken.objects.using(alias).filter(pk=offer_pk).delete())
     return error_of(answer.status, answer.fields, _SENTENCES)
-
-
-def _keep(alias: str, found: Connection, token: str, *, offered: bool = False) -> ConnectionToken:
-    rows = ConnectionToken.objects.using(alias)
-    return rows.create(connection=found, token_hash=tokens.digest(token), offered=offered)

@@ -21,7 +21,8 @@ _HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?|\[[0-9a-f:.]+\]")
 
 def normalised(text: object, *, insecure: bool = False) -> str:
     """`https://host[:port][/path]`: scheme and host in small letters, no port that goes without saying, no slash or
-    dot at the end of path or host, nothing escaped that need not be. `insecure` takes http too. Raises `InvalidValue`."""
+    dot at the end of path or host, nothing escaped that need not be. `insecure` takes http too. Raises
+    `InvalidValue`."""
     url = canonical(text)
     if url.startswith("http:") and not insecure:
         raise InvalidValue(_("The address of a site begins with https://."), key="site_url")

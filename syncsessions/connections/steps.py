@@ -15,13 +15,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from syncsessions import database, staff
-from syncsessions.connections import announce, clock, flow, outbox
+from syncsessions.connections import announce, clock, flow, notices
 from syncsessions.connections.models import Connection, ConnectionChange
+from syncsessions.connections.validators import LONGEST_REASON
 from syncsessions.exceptions import InvalidTransition, NotFound
 from syncsessions.json_values import check_text
 
 SEVERED = gettext_noop("Remote site reports connection not found")
-LONGEST_REASON = 500  # characters
 _AUDITED = {flow.ACTIVE: "approved", flow.SUSPENDED: "suspended", flow.REVOKED: "revoked"}
 _SUSPENSION: dict[str, Any] = {"suspended_at": None, "suspended_by_id": None, "suspended_reason": ""}
 
@@ -49,7 +49,8 @@ def locked(alias: str, pk: Any) -> Iterator[Connection]:
 def take(connection: Connection, status: str, *, by: Any = None, reason: str = "", lifts: str | None = None) -> None:
     """This side sets a status; `connection` then shows the row as it has become.
 
-    Raises `InvalidTransition`, `NotFound`, and `InvalidValue` for a reason that is no text. A step on a row past its `expires_at` makes it expired, and is refused.
+    Raises `InvalidTransition`, `NotFound`, and `InvalidValue` for a reason that is no text. A step on a row past its
+    `expires_at` makes it expired, and is refused.
     """
     alias, reason = alias_of(connection), check_text(reason[:LONGEST_REASON], _("The reason"), LONGEST_REASON)
     found = database.run(alias, lambda _: _take(alias, connection.pk, status, by, reason, lifts))
@@ -99,7 +100,8 @@ def write(
     audited = _AUDITED.get(status)
     if audited and not (status == flow.ACTIVE and found.approved_at is not None):
         fields |= {f"{audited}_at": now, f"{audited}_by_id": user_pk, f"{audited}_reason": reason}
-    told = not by_peer and not severed and outbox.put(found, status=status, reason=reason)
+    if not by_peer and not severed:
+        notices.put(found, status=status, reason=reason)
     for name, value in fields.items():
         setattr(found, name, value)
     found.save(using=alias, update_fields=[name.removesuffix("_id") for name in fields] + ["updated_at"])
@@ -110,7 +112,6 @@ def write(
         alias,
         found,
         severed=severed,
-        told=told,
         previous=previous,
         status=status,
         by=by,

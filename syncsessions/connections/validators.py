@@ -11,6 +11,9 @@ from django.utils.translation import gettext_lazy as _
 from syncsessions.exceptions import InvalidValue
 from syncsessions.stores.record import parse_rate
 
+LONGEST_NAME = 100  # characters
+LONGEST_REASON = 500  # characters
+
 _LABEL = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
 
 

@@ -28,6 +28,10 @@ LARGEST_ANSWER = 2 * LARGEST_BODY  # bytes on the wire: head, chunk sizes and al
 _log = logging.getLogger("syncsessions.connections")
 
 
+class NotPublic(SiteUnavailable):
+    """Nobody was called: the host has an address that sites may not have."""
+
+
 class Wire:
     """The time that one call has, and its socket, which any thread may cut."""
 
@@ -83,7 +87,7 @@ def reach(host: str, port: int, wire: Wire) -> socket.socket:
         raise SiteUnavailable(offline=True) from error
     if not wire.anywhere and (is_odd_number(host) or not all(may_be_called(str(item[4][0])) for item in found)):
         _log.warning("%r was not called: it has an address that is not public", host)
-        raise SiteUnavailable
+        raise NotPublic
     refusal: OSError | None = None
     for tries_left, (family, kind, protocol, _, address) in zip(range(len(found), 0, -1), found, strict=True):
         within = wire.left() / tries_left

@@ -8,7 +8,7 @@ from django.db import router
 from django.db.models import Count, Min
 
 from syncsessions import conf
-from syncsessions.connections import clock, outbox
+from syncsessions.connections import clock
 from syncsessions.connections.models import Connection, ConnectionInvitation, ConnectionNotice
 from syncsessions.connections.status import fetch_peer_statuses
 
@@ -69,7 +69,7 @@ def ask_connections() -> ConnectionsStatus:
         settings.incoming_mode,
         counts,
         notices["count"],
-        None if oldest is None else round((outbox.micros(alias) - oldest) / 1_000_000, 1),
+        None if oldest is None else round((clock.micros(alias) - oldest) / 1_000_000, 1),
         rows.exclude(delivery_error="").count(),
         open_ones.count(),
     )

@@ -9,7 +9,8 @@ import pytest
 from django.db import connections, transaction
 from django.test import override_settings
 
-from syncsessions.connections import asking, outbox, peer, tokens
+from syncsessions.connections import asking, asking_rows, peer, soon, steps, tokens
+from syncsessions.connections.delivery import deliver
 from syncsessions.exceptions import (
     AccessRefused,
     AlreadyExists,
@@ -23,7 +24,7 @@ from syncsessions.exceptions import (
     SyncSessionsError,
 )
 from syncsessions.models import Connection, ConnectionNotice, ConnectionToken
-from tests.connections import a_connection, history, notices
+from tests.connections import history, notices
 from tests.fake_peer import Peer, breaks_off, hangs, says
 
 pytestmark = pytest.mark.usefixtures("links", "swift")
@@ -35,7 +36,7 @@ CODE = "A7X9-K2M4"
 def swift(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow at once, and nothing is delivered unless the test does."""
     monkeypatch.setattr(asking, "PAUSES", (0.0, 0.0, 0.0))
-    monkeypatch.setattr(outbox, "deliver_soon", lambda: None)
+    monkeypatch.setattr(soon, "deliver_soon", lambda: None)
 
 
 def made(status: str = "pending", **more: Any) -> Any:
@@ -69,11 +70,13 @@ def test_what_is_asked_and_what_is_kept(fake_peer: Peer) -> None:
     assert history(kept) == [("", "pending", False)]
 
 
-def test_without_a_name_each_side_goes_by_the_others_host(fake_peer: Peer) -> None:
+@pytest.mark.parametrize("name", ["", "Archive"])
+def test_a_name_is_what_both_sites_call_it(fake_peer: Peer, name: str) -> None:
+    """Each goes by the other's host, where it was given no name."""
     fake_peer.answer = made()
-    row = asking.connect(fake_peer.url)
-    assert row.name == fake_peer.url.split("/")[2]
-    assert fake_peer.heard[0].fields["name"] == ""
+    row = asking.connect(fake_peer.url, name=name)
+    assert row.name == (name or fake_peer.url.split("/")[2])
+    assert fake_peer.heard[0].fields["name"] == (name or "here.example")
 
 
 def test_the_status_is_the_one_answered(fake_peer: Peer, told: list[Any]) -> None:
@@ -167,7 +170,6 @@ def test_what_stays_lost_is_gone_on_with_at_the_next_call(fake_peer: Peer, answe
     assert (again.pk, again.name) == (row.pk, "Archive")
     assert again.status == "active"
     assert len({each.fields["token"] for each in fake_peer.heard}) == 1
-    assert fake_peer.heard[-1].fields["name"] == "Archive"
     with pytest.raises(AlreadyExists):
         asking.connect(fake_peer.url)
 
@@ -236,7 +238,7 @@ def test_a_row_that_is_deleted_meanwhile_is_told_to_the_other_site(fake_peer: Pe
     with pytest.raises(NotFound):
         asking.connect(fake_peer.url)
     fake_peer.answer = 200
-    assert outbox.deliver().done == 1
+    assert deliver().done == 1
     assert (fake_peer.heard[-1].method, fake_peer.heard[-1].token) == ("DELETE", theirs)
 
 
@@ -315,6 +317,7 @@ def test_redeemed_without_a_callback(fake_peer: Peer) -> None:
     (heard,) = fake_peer.heard
     assert (heard.path, heard.fields) == ("api/connections/redeem", {"code": "A7X9K2M4", "name": "laptop"})
     kept = Connection.objects.get()
+    assert kept.name == "laptop"
     assert (kept.direction, kept.status, kept.site_url, kept.has_callback) == (
         "receiver",
         "active",
@@ -377,74 +380,64 @@ def test_what_is_no_code_is_not_sent(fake_peer: Peer) -> None:
     assert fake_peer.heard == []
 
 
-def silent(fake: Peer, status: str = "active", **fields: Any) -> Connection:
-    return a_connection("receiver", status, site_url=fake.url, has_callback=False, asked_here=True, **fields)
+def test_a_site_without_an_address_is_called_what_the_other_side_likes(fake_peer: Peer, settings: Any) -> None:
+    settings.SYNCSESSIONS = {**settings.SYNCSESSIONS, "SITE_URL": None}
+    fake_peer.answer = made("active")
+    asking.redeem(fake_peer.url, CODE)
+    assert fake_peer.heard[0].fields["name"] == ""
 
 
-def standing(status: Any) -> Any:
-    return says(200, enabled=True, connection={"exists": True, "status": status, "name": "", "direction": "sender"})
+@pytest.mark.parametrize("callback", [True, False])
+def test_an_address_that_was_not_proven_names_the_way_without(fake_peer: Peer, callback: bool) -> None:
+    fake_peer.answer = says(400, code="invalid_value", message="No.", key="receiver_url")
+    with pytest.raises(InvalidValue) as caught:
+        asking.redeem(fake_peer.url, CODE, callback=callback)
+    assert ("--no-callback" in str(caught.value)) is callback
 
 
-def looked_at(row: Connection) -> tuple[str, bool]:
-    asking.look(row)
-    kept = Connection.objects.get(pk=row.pk)
-    return kept.status, kept.set_by_peer
+def test_of_two_redemptions_at_once_the_refused_one_leaves_the_others_row(fake_peer: Peer) -> None:
+    """The one that made the row, or the one that came to it: each may be the refused one."""
+
+    def two(refused_first: bool) -> None:
+        theirs = tokens.draw()
+        good = says(201, status="active", token=theirs)
+        bad = says(400, code="invalid_code")
+
+        def another_comes(talk: Any) -> None:
+            fake_peer.next = [good if refused_first else bad]
+            try:
+                asking.redeem(fake_peer.url, CODE, callback=False)
+            except InvalidCode:
+                assert not refused_first
+            finally:
+                connections.close_all()
+            (bad if refused_first else good)(talk)
+
+        fake_peer.next = [another_comes]
+        if refused_first:
+            with pytest.raises(InvalidCode):
+                asking.redeem(fake_peer.url, CODE, callback=False)
+        else:
+            asking.redeem(fake_peer.url, CODE, callback=False)
+        kept = Connection.objects.get()
+        assert (kept.status, kept.peer_token) == ("active", theirs)
+        kept.delete()
+
+    two(refused_first=True)
+    two(refused_first=False)
+    ConnectionNotice.objects.all().delete()
 
 
-@pytest.mark.parametrize(
-    ("here", "there", "becomes"),
-    [
-        ("active", "active", "active"),
-        ("active", "suspended", "suspended"),
-        ("active", "revoked", "revoked"),
-        ("active", "expired", "expired"),
-        ("pending", "active", "active"),
-        ("pending", "expired", "expired"),
-        ("revoked", "active", "revoked"),
-        ("expired", "active", "expired"),
-    ],
-)
-def test_a_look_applies_what_the_other_site_says(fake_peer: Peer, here: str, there: str, becomes: str) -> None:
-    row = silent(fake_peer, here)
-    fake_peer.answer = standing(there)
-    assert looked_at(row)[0] == becomes
-    assert (fake_peer.heard[0].path, fake_peer.heard[0].token) == ("api/status", row.peer_token)
-    assert notices(row) == []
+def test_a_row_that_is_taken_back_just_then_is_made_anew(fake_peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_peer.answer = 500
+    with pytest.raises(SiteUnavailable):
+        asking.connect(fake_peer.url)
+    locked, first = steps.locked, Connection.objects.get()
 
+    def gone(alias: str, pk: Any) -> Any:
+        monkeypatch.setattr(steps, "locked", locked)
+        Connection.objects.filter(pk=pk).delete()
+        return locked(alias, pk)
 
-def test_a_look_lifts_what_the_other_site_has_set_and_nothing_else(fake_peer: Peer) -> None:
-    row = silent(fake_peer)
-    fake_peer.answer = standing("suspended")
-    looked_at(row)
-    fake_peer.answer = standing("active")
-    assert looked_at(row) == ("active", True)
-    row.suspend()
-    assert looked_at(row) == ("suspended", False)
-
-
-def test_a_site_that_does_not_know_the_link_severs_it(fake_peer: Peer, told: list[Any]) -> None:
-    row = silent(fake_peer)
-    fake_peer.answer = says(404, exists=False)
-    assert looked_at(row) == ("suspended", False)
-    assert any(each["severed"] for each in told)
-    assert notices(row) == []
-    fake_peer.answer = standing("active")
-    assert looked_at(row)[0] == "suspended"
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [500, 503, 401, 404, says(404, exists=None), standing("sleeping"), standing(None), says(200), breaks_off],
-)
-def test_whatever_else_is_said_changes_nothing(fake_peer: Peer, answer: Any) -> None:
-    row = silent(fake_peer)
-    fake_peer.answer = answer
-    assert looked_at(row) == ("active", False)
-
-
-def test_to_deliver_looks_as_well(fake_peer: Peer) -> None:
-    rows = [silent(fake_peer), a_connection("receiver", site_url=f"{fake_peer.url}/other")]
-    fake_peer.answer = standing("suspended")
-    outbox.deliver()
-    assert [each.path for each in fake_peer.heard] == ["api/status"]
-    assert [Connection.objects.get(pk=row.pk).status for row in rows] == ["suspended", "active"]
+    monkeypatch.setattr(steps, "locked", gone)
+    assert asking_rows.make("sender", fake_peer.url, "", None).pk != first.pk

@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.db import connections
 from django.utils import timezone
 
-from syncsessions.connections import asking, outbox, tokens
+from syncsessions.connections import asking, clock, soon, tokens
 from syncsessions.management import secret
 from syncsessions.models import Connection, ConnectionInvitation, ConnectionNotice, ConnectionToken
 from tests.connections import a_connection
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("links")
 
 @pytest.fixture(autouse=True)
 def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "deliver_soon", lambda: None)
+    monkeypatch.setattr(soon, "deliver_soon", lambda: None)
     monkeypatch.setattr(asking, "PAUSES", (0.0, 0.0, 0.0))
 
 
@@ -132,6 +132,28 @@ def test_deliver_counts(fake_peer: Peer) -> None:
     assert told("deliver", "-v", "0") == ""
 
 
+def test_deliver_says_what_another_process_delivers(fake_peer: Peer, links: str) -> None:
+    row, away = a_connection(site_url=fake_peer.url), a_connection(site_url=f"http://127.0.0.1:{free_port()}")
+    row.suspend()
+    row.reactivate()
+    away.suspend()
+    ConnectionNotice.objects.filter(connection_pk=row.pk, seq=1).update(leased_until=clock.micros(links) + 60_000_000)
+    assert told("deliver") == (
+        "Told of 0 changes. 2 are left to other processes, which are delivering them. "
+        "1 waits for a site that does not answer: run this again, or with --forever.\n"
+    )
+
+
+@pytest.mark.parametrize("arguments", [["verify"], ["deliver"], ["deliver", "--rotate"]], ids=" ".join)
+def test_without_its_tables_a_command_says_so(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        for model in (Connection, ConnectionNotice):
+            patched.setattr(model._meta, "db_table", "no_such_table")
+        text = refused(*arguments)
+    assert text.startswith("The connections cannot be read: The store does not answer")
+    assert "no_such_table" in text
+
+
 def test_deliver_rotates_those_over_which_nobody_can_call(fake_peer: Peer) -> None:
     row = a_connection("receiver", site_url=fake_peer.url, has_callback=False)
     a_connection("receiver", site_url=f"{fake_peer.url}/other")
@@ -139,7 +161,7 @@ def test_deliver_rotates_those_over_which_nobody_can_call(fake_peer: Peer) -> No
     text = told("deliver", "--rotate")
     assert text == f"“B” ({fake_peer.url}) has new tokens.\nTold of 0 changes.\n"
     assert Connection.objects.get(pk=row.pk).peer_token == young
-    assert [each.path for each in fake_peer.heard] == ["api/connection/rotate", "api/status"]
+    assert [each.path for each in fake_peer.heard] == ["api/connection/rotate", "api/status", "api/status"]
     fake_peer.next = [says(401, code="invalid_token")]
     assert "“B”: The other site does not know this connection any more." in refused("deliver", "--rotate")
     assert "without --forever" in refused("deliver", "--rotate", "--forever")
@@ -218,7 +240,7 @@ def prunable(links: str) -> Iterator[None]:
     a_connection(expires_at=now + timedelta(days=1))
     row = a_connection()
     row.suspend()
-    ConnectionNotice.objects.update(created=outbox.micros(links) - 31 * 24 * 3600 * 1_000_000)
+    ConnectionNotice.objects.update(created=clock.micros(links) - 31 * 24 * 3600 * 1_000_000)
     row.reactivate()
     for number, (days, used) in enumerate([(31, False), (29, False), (31, True), (1, True)]):
         then = now - timedelta(days=days)
@@ -227,8 +249,9 @@ def prunable(links: str) -> Iterator[None]:
         )
     for used, hours in ((None, 2), (now, 1), (None, 0)):
         digest = tokens.digest(tokens.draw())
-        token = ConnectionToken.objects.create(connection=row, token_hash=digest, used_at=used, offered=not used)
-        ConnectionToken.objects.filter(pk=token.pk).update(created_at=now - timedelta(hours=hours))
+        ConnectionToken.objects.create(
+            connection=row, token_hash=digest, used_at=used, offered=not used, created_at=now - timedelta(hours=hours)
+        )
     yield
 
 
@@ -263,7 +286,7 @@ def test_status_counts_and_asks(fake_peer: Peer, links: str) -> None:
     row = a_connection("sender", site_url=f"http://127.0.0.1:{free_port()}", name="Two")
     a_connection("sender", site_url=None, has_callback=False, name="Three")
     row.suspend()
-    ConnectionNotice.objects.update(created=outbox.micros(links) - 200_000_000)
+    ConnectionNotice.objects.update(created=clock.micros(links) - 200_000_000)
     ConnectionInvitation.objects.create(
         name="", code_hash="x", created_at=timezone.now(), expires_at=timezone.now() + timedelta(days=1)
     )

@@ -12,7 +12,7 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from syncsessions.connections import flow, outbox, peer
+from syncsessions.connections import flow, peer, soon
 from syncsessions.exceptions import InvalidTransition, SyncSessionsError
 from syncsessions.models import Connection, ConnectionNotice
 from tests import workers
@@ -34,7 +34,7 @@ Step = tuple[str, str]
 
 @pytest.fixture
 def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "deliver_soon", lambda: None)
+    monkeypatch.setattr(soon, "deliver_soon", lambda: None)
 
 
 def raced(row: Connection, alias: str, *steps: Step) -> list[tuple[str, str, str | None]]:

@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from syncsessions import __version__
-from syncsessions.connections import http, http_endpoint, outbox, tokens
+from syncsessions.connections import http, http_endpoint, issuing, soon, tokens
 from syncsessions.exceptions import StoreUnavailable
 from syncsessions.models import Connection, ConnectionToken
 from syncsessions.stores import stores
@@ -47,7 +47,7 @@ pytestmark = [pytest.mark.usefixtures("links"), pytest.mark.parametrize("databas
 def delivered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """How often delivery was begun."""
     begun: list[str] = []
-    monkeypatch.setattr(outbox, "deliver_soon", lambda: begun.append("soon"))
+    monkeypatch.setattr(soon, "deliver_soon", lambda: begun.append("soon"))
     return begun
 
 
@@ -539,7 +539,7 @@ class TestRotate:
         row = a_connection()
         token = issued(row)
         offered = tokens.draw()
-        ConnectionToken.objects.create(connection=row, token_hash=tokens.digest(offered), offered=True)
+        issuing.keep("default", row, offered, offered=True)
         body = {"token": tokens.draw()}
         assert refused(api.post("connection/rotate", body, token=token)) == (409, "invalid_transition")
         assert api.post("connection/rotate", body, token=offered).status_code == 200

@@ -12,7 +12,7 @@ import pytest
 from django.contrib.auth.hashers import make_password
 from django.db import connections as databases
 
-from syncsessions.connections import http_endpoint, incoming, proof, tokens
+from syncsessions.connections import http_endpoint, incoming, issuing, proof, tokens
 from syncsessions.exceptions import AlreadyExists, SyncSessionsError
 from syncsessions.models import Connection, ConnectionToken
 from tests.connection_api import OWN, Api, Caller, refused
@@ -245,7 +245,7 @@ class TestAgain:
         asked = asking(caller)
         for _each in range(20):
             last = api.post("connections", asked).said["token"]
-        assert the_row().tokens.count() == incoming.MOST_UNUSED
+        assert the_row().tokens.count() == issuing.MOST_UNUSED
         assert api.get("status", token=last).status_code == 200
 
     def test_a_link_that_was_asked_for_here_is_none_of_the_peers(self, api: Api, caller: Caller) -> None:

@@ -90,7 +90,7 @@ class TestRedeeming:
         assert set(fields) == {"status", "token", "name", "site_url"}
         assert (fields["status"], fields["site_url"], fields["name"]) == ("active", OWN, "r.example")
         row = the_row()
-        assert (row.name, row.direction, row.status, row.site_url) == ("Laptop", "sender", "active", None)
+        assert (row.name, row.direction, row.status, row.site_url) == ("Laptop of Grace", "sender", "active", None)
         assert (row.asked_here, row.has_callback, row.is_reachable, row.peer_token) == (False, False, False, None)
         assert row.approved_at is not None
         assert history(row) == [("", "active", True)]
@@ -102,10 +102,11 @@ class TestRedeeming:
         assert notices(row) == []
 
     @on_sqlite
-    def test_a_row_without_a_name_has_the_invitations(self, api: Api) -> None:
-        _invitation, code = invitations.make("Laptop of Grace")
-        api.post("connections/redeem", {"code": code, "name": ""})
-        assert the_row().name == "Laptop of Grace"
+    def test_a_row_goes_by_what_this_side_calls_it(self, api: Api) -> None:
+        for number, (here, there) in enumerate([("Laptop of Grace", ""), ("Laptop of Grace", "vm"), ("", "vm")]):
+            _invitation, code = invitations.make(here)
+            api.post("connections/redeem", {"code": code, "name": there})
+            assert Connection.objects.order_by("-pk")[0].name == (here or there), number
 
     @on_sqlite
     @pytest.mark.parametrize("spell", [codes.grouped, str.lower, lambda code: f" {code[:4]} \u2013 {code[4:]} "])

@@ -30,12 +30,10 @@ include-path = ["/api/connections", "/api/connections/redeem"]
 expected-statuses = ["2xx", "400", "401", "403", "409"]
 """
 A_LINK = """
-from syncsessions.connections import tokens
-from syncsessions.models import Connection, ConnectionToken
+from syncsessions.connections import issuing
+from syncsessions.models import Connection
 row = Connection.objects.create(name="B", direction="{}", status="active", rate_limit="")
-token = tokens.draw()
-ConnectionToken.objects.create(connection=row, token_hash=tokens.digest(token))
-print(token)
+print(issuing.issue("default", row))
 """
 
 

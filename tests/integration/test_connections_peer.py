@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from syncsessions.connections import outbox, peer
+from syncsessions.connections import peer, soon
 from syncsessions.exceptions import InvalidTransition, NotFound
 from syncsessions.models import Connection
 from tests.connections import a_connection, history, links, notices, told  # noqa: F401 - fixtures
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("links")
 
 @pytest.fixture(autouse=True)
 def nobody_delivers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "deliver_soon", lambda: None)
+    monkeypatch.setattr(soon, "deliver_soon", lambda: None)
 
 
 def linked(**fields: Any) -> Connection:
@@ -130,11 +130,11 @@ def test_a_row_that_is_gone() -> None:
             word()
 
 
-def tell(told: Connection, teller: Connection) -> None:
+def tell(listener: Connection, teller: Connection) -> None:
     """Bring each of the teller's notices to the other row."""
     for status, reason, seq in notices(teller):
         with contextlib.suppress(InvalidTransition):
-            peer.said(told, status, reason=reason, seq=seq)
+            peer.said(listener, status, reason=reason, seq=seq)
 
 
 @pytest.mark.parametrize("crossing", [False, True])

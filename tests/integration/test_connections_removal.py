@@ -10,7 +10,7 @@ from django.contrib.admin.sites import site as admin_site
 from django.db import transaction
 from django.test import RequestFactory
 
-from syncsessions.connections import outbox, tokens
+from syncsessions.connections import soon, tokens
 from syncsessions.models import Connection, ConnectionChange, ConnectionNotice, ConnectionToken
 from tests.connections import a_connection, issued, notices
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("links", "delivered")
 @pytest.fixture
 def delivered(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     calls: list[None] = []
-    monkeypatch.setattr(outbox, "deliver_soon", lambda: calls.append(None))
+    monkeypatch.setattr(soon, "deliver_soon", lambda: calls.append(None))
     return calls
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import transaction
 from django.test import override_settings
+from django.utils import timezone
 
-from syncsessions.connections import incoming, rotation, tokens
+from syncsessions.connections import clock, incoming, issuing, pruning, rotation, tokens
 from syncsessions.connections.calls import Answer
 from syncsessions.exceptions import AccessRefused, InvalidTransition, RateLimited, SiteUnavailable
 from syncsessions.models import Connection, ConnectionToken
@@ -37,7 +39,8 @@ def test_both_tokens_are_new_and_the_old_one_is_good_until_then(fake_peer: Peer)
     theirs, mine, young = issued(row), row.peer_token, tokens.draw()
     fake_peer.answer = says(200, token=young)
     row.rotate_tokens()
-    (heard,) = fake_peer.heard
+    heard, used = fake_peer.heard
+    assert (used.method, used.path, used.token) == ("GET", "api/status", young)  # by which the old one ends there
     assert (heard.method, heard.path, heard.token) == ("POST", "api/connection/rotate", mine)
     assert row.peer_token == young == Connection.objects.get(pk=row.pk).peer_token
     offered = heard.fields["token"]
@@ -140,7 +143,9 @@ def test_inside_a_transaction_it_is_refused_before_anybody_is_told(fake_peer: Pe
 def test_two_that_cross_are_refused_on_both_sides(monkeypatch: pytest.MonkeyPatch) -> None:
     row, other = _two_sides()
 
-    def call(method: str, url: str, path: str, *, token: str, json: dict[str, str], **options: Any) -> Answer:
+    def call(method: str, url: str, path: str, *, token: str, json: Any = None, **options: Any) -> Answer:
+        if method == "GET":
+            return Answer(200 if passes(token, other) else 404, {})
         with pytest.raises(InvalidTransition):  # the other side's comes in while this one is under way
             incoming.rotate(row, tokens.draw())
         return Answer(200, {"token": incoming.rotate(other, json["token"])})
@@ -171,8 +176,12 @@ class Network:
         self.sides, self.chance = sides, chance
         self.late: list[Callable[[], object]] = []
 
-    def call(self, method: str, url: str, path: str, *, token: str, json: dict[str, str], **options: Any) -> Answer:
+    def call(self, method: str, url: str, path: str, *, token: str, json: Any = None, **options: Any) -> Answer:
         fate = self.chance.choice(["fine", "fine", "never", "lost", "late", "other first"])
+        if method == "GET":
+            if fate in ("never", "late"):
+                raise SiteUnavailable(offline=True)
+            return Answer(200, {"passes": passes(token, self.sides[0]) or passes(token, self.sides[1])})
         if fate == "other first":
             self.something()
         if fate == "late":
@@ -225,3 +234,51 @@ def test_nobody_is_locked_out_whatever_the_network_does(seeds: list[int], monkey
                     assert ConnectionToken.objects.filter(token_hash=digest, connection=other).exists(), "locked out"
             except AssertionError as error:
                 raise AssertionError(f"with the seed {seed}") from error
+
+
+@pytest.mark.parametrize("by_pruning", [True, False])
+def test_offers_that_were_lost_do_not_pile_up(fake_peer: Peer, links: str, by_pruning: bool) -> None:
+    row = a_connection(site_url=fake_peer.url)
+    other = a_connection(site_url=f"{fake_peer.url}/other")
+    fake_peer.answer = 503
+    for _ in range(20):
+        with pytest.raises(SiteUnavailable):
+            row.rotate_tokens()
+    with pytest.raises(SiteUnavailable):
+        other.rotate_tokens()
+    assert hashes(row) == 20  # any of them may still arrive
+    before = clock.now(links) - tokens.UNDER_WAY - timedelta(seconds=1)
+    ConnectionToken.objects.update(created_at=before)
+    if by_pruning:
+        pruning.prune()
+    else:
+        with pytest.raises(SiteUnavailable):
+            row.rotate_tokens()
+    assert hashes(row) == issuing.MOST_UNUSED + (not by_pruning)
+    assert hashes(other) == 1
+    ours = [each.fields["token"] for each in fake_peer.heard[:20]]
+    assert all(passes(token, row) for token in ours[-issuing.MOST_UNUSED :][:1])
+
+
+def test_a_rotation_is_over_though_its_token_could_not_be_used_at_once(fake_peer: Peer) -> None:
+    row = a_connection(site_url=fake_peer.url)
+    fake_peer.next = [says(200, token=(young := tokens.draw())), breaks_off]
+    row.rotate_tokens()
+    assert Connection.objects.get(pk=row.pk).peer_token == young
+
+
+@pytest.mark.parametrize("use_tz", [True, False])
+def test_whose_rotation_is_under_way_is_told_by_the_databases_clock(
+    links: str, monkeypatch: pytest.MonkeyPatch, use_tz: bool
+) -> None:
+    """Whatever this machine's clock says, and whether or not its times are aware."""
+    with override_settings(USE_TZ=use_tz):
+        row = a_connection()
+        for wrong in (timedelta(hours=-5), timedelta(hours=5)):
+            monkeypatch.setattr(timezone, "now", lambda wrong=wrong: clock.now(links) + wrong)
+            offer = issuing.keep(links, row, tokens.draw(), offered=True)
+            with pytest.raises(InvalidTransition):
+                incoming.rotate(row, tokens.draw())
+            before = clock.now(links) - tokens.UNDER_WAY - timedelta(seconds=1)
+            ConnectionToken.objects.filter(pk=offer.pk).update(created_at=before)
+            incoming.rotate(row, tokens.draw())

@@ -3,29 +3,36 @@ come back."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import logging
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.hashers import make_password
+from django.db import connections as databases
+from django.test import Client
+from django.utils import timezone
 
-from syncsessions.connections import calls, invitations, proof, tokens
+from syncsessions.connections import calls, flow, incoming, invitations, proof, tokens
 from syncsessions.connections.calls import call
 from syncsessions.connections.site_url import canonical
-from syncsessions.exceptions import InvalidValue, SiteUnavailable
-from syncsessions.models import Connection
+from syncsessions.exceptions import AccessRefused, InvalidValue, SiteUnavailable
+from syncsessions.models import Connection, ConnectionInvitation
 from tests.connection_api import OWN, Api, Caller, refused
 from tests.connection_staff import INVITE, VIEW, text_of, url
 from tests.connections import a_connection, issued
 from tests.misbehaving import Site, Talk, misbehaving
 from tests.staff import client_of, member, put
-from tests.two_sites import LinkedSite, Refused
+from tests.two_sites import LinkedSite
 
 pytestmark = [pytest.mark.usefixtures("links"), pytest.mark.parametrize("database", ["default"], indirect=True)]
+
+
+CODE = {"code": "A7X9-K2M4", "name": ""}
 
 
 class TestLentTokens:
@@ -43,6 +50,17 @@ class TestLentTokens:
             assert (answer.status_code, answer.said) == (404, {"exists": False})
         assert api.get("status", token=token).said["connection"]["exists"] is True
 
+    def test_a_site_may_be_known_by_another_name_of_its_own(self, api: Api, caller: Caller) -> None:
+        """localhost, say; Django has judged the Host header by ALLOWED_HOSTS."""
+        row = a_connection(site_url="https://m.example/sync")
+        asking = {calls.ASKING_SITE: "https://www.m.example/sync https://m.example/sync"}
+        assert api.get("status", token=issued(row), headers=asking).said["connection"]["exists"] is True
+        asking = {calls.ASKING_SITE: "https://a.example/x https://b.example/x https://m.example/sync"}
+        assert api.get("status", token=issued(row), headers=asking).status_code == 404
+        body = {"sender_url": caller.url(), "name": "S", "token": caller.offer()}
+        assert api.post("connections", body, HTTP_HOST="localhost").status_code == 201
+        assert caller.asking.split() == [OWN, "http://localhost/sync"]
+
     def test_a_peer_that_nobody_can_reach_is_no_proof_for_anybody(self, api: Api) -> None:
         row = a_connection(site_url=None, has_callback=False, peer_token=None)
         answer = api.get("status", token=issued(row), headers={calls.ASKING_SITE: "https://victim.example/sync"})
@@ -50,7 +68,7 @@ class TestLentTokens:
 
     def test_who_proves_an_address_says_who_asks(self, open_site: None) -> None:
         with misbehaving() as site:
-            proof.prove(site.url("active"), tokens.draw(), key="sender_url", own=OWN)
+            proof.prove(site.url("active"), tokens.draw(), key="sender_url", own=[OWN])
             assert site.talks[0].header(calls.ASKING_SITE) == OWN
 
     def test_what_is_over_at_the_sender_is_registered_no_more(self, api: Api, caller: Caller) -> None:
@@ -62,33 +80,22 @@ class TestLentTokens:
             assert refused(api.post("connections", body)) == (400, "invalid_value")
         assert not Connection.objects.exists()
 
-    def test_a_site_that_is_asked_does_not_pass_for_the_one_that_asks(self) -> None:
+    def test_a_site_that_is_asked_does_not_pass_for_the_one_that_asks(self, sites_here: None) -> None:
         asked: dict[str, Any] = {}
 
-        class Mallory(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                asked.update(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                api = calls.call("POST", b.address, "api/connections", json={**asked, "name": "A"})
-                asked["answer"] = api.status, api.fields.get("code")
-                body = json.dumps({"status": "pending", "token": tokens.draw()}).encode()
-                self.send_response(201)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+        def pass_on(talk: Talk) -> None:
+            asked.update(json.loads(talk.body))
+            answer = call("POST", b.address, "api/connections", json={**asked, "name": "A"})
+            asked["answer"] = answer.status, answer.fields.get("code")
+            talk.answer(201, {"status": "pending", "token": tokens.draw()})
 
-            def log_message(self, *_given: Any) -> None:
-                pass
-
-        with LinkedSite("a") as a, LinkedSite("b") as b, HTTPServer(("127.0.0.1", 0), Mallory) as server:
-            threading.Thread(target=server.handle_request, daemon=True).start()
-            a.do("connect", url=f"http://127.0.0.1:{server.server_address[1]}/sync")
+        with LinkedSite("a") as a, LinkedSite("b") as b, misbehaving(behave=pass_on) as mallory:
+            a.do("connect", url=mallory.url("sync"))
             assert asked["sender_url"] == a.address
             assert asked["answer"] == (400, "invalid_value")
             assert b.told["rows"] == []
             a.do("connect", url=b.address)
             assert b.row["status"] == "pending"
-            with pytest.raises(Refused):
-                a.do("connect", url=b.address)
 
 
 class TestSpellings:
@@ -101,7 +108,7 @@ class TestSpellings:
             "https://B.EXAMPLE.:443/sync",
             "https://b.example/%73ync",
             "https://b。example/sync",
-            "https://ｂ.example/sync",
+            "https://\uff42.example/sync",
             "https://b.example:0443/sync",
             "https://b.example:/sync",
         ],
@@ -125,7 +132,7 @@ class TestSpellings:
         with pytest.raises(InvalidValue):
             canonical(f"https://b.example/{path}")
 
-    @pytest.mark.parametrize("host", ["[2606:4700::1111%25eth0]", "[::ffff:1.2.3.4%1]", "b.example..", ".", "[1.2.3.4]"])
+    @pytest.mark.parametrize("host", ["[2606:4700::1111%25eth0]", "[::ffff:1.2.3.4%1]", "b.example..", "[1.2.3.4]"])
     def test_that_are_none(self, host: str) -> None:
         with pytest.raises(InvalidValue):
             canonical(f"https://{host}/sync")
@@ -140,6 +147,26 @@ class TestSpellings:
             body = {"sender_url": other, "name": "S", "token": caller.offer()}
             assert refused(api.post("connections", body)) == (409, "already_exists"), other
         assert list(Connection.objects.values_list("pk", "status")) == [(row.pk, "suspended")]
+
+
+@pytest.mark.parametrize(("asked_here", "approved"), [*itertools.product([True, False], repeat=2)])
+def test_no_word_of_a_peer_leads_from_a_suspension_of_this_side_to_anything_that_passes(
+    api: Api, asked_here: bool, approved: bool
+) -> None:
+    """Whatever it says, in whatever order, by whatever way: told, asked, rotated, removed and asked for once more."""
+    words: list[tuple[str, str, Any]] = [("PATCH", "connection", {"status": status}) for status in flow.STATUSES]
+    words += [("POST", "connection/rotate", {"token": "t" * 43}), ("GET", "status", None)]
+    approved_at = timezone.now() if approved else None
+    for first, second in itertools.product(words, repeat=2):
+        row = a_connection(asked_here=asked_here, approved_at=approved_at, rate_limit="")
+        token = issued(row)
+        row.suspend()
+        for method, path, body in (first, second, words[1], ("DELETE", "connection", None), words[1]):
+            api(method, path, body, token=token)
+            row.refresh_from_db()
+            assert row.status in ("suspended", "revoked"), (first, second)
+            with pytest.raises(AccessRefused, match="not active"):
+                Connection.objects.authenticate(token, direction="sender", address=None)
 
 
 class TestCallsThatHang:
@@ -209,6 +236,16 @@ class TestCallsThatHang:
         assert sorted(found) == [400] * 2 + [429] * 4
         assert refused(api.post("connections", self.body(hanging, 7))) == (400, "invalid_value")
 
+    def test_a_site_that_is_right_and_slow_is_slow(
+        self, api: Api, hanging: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(proof, "SLOW", 0.0)
+        found = [
+            api.post("connections", {**self.body(hanging, number), "sender_url": hanging.url("active", number)})
+            for number in range(5)
+        ]
+        assert [each.status_code for each in found] == [201, 201, 201, 429, 429]
+
     def test_what_is_answered_at_once_costs_nothing(self, api: Api, hanging: Site, caller: Caller) -> None:
         for number in range(5):
             body = {"sender_url": hanging.url("gone", number), "name": "S", "token": tokens.draw()}
@@ -217,9 +254,7 @@ class TestCallsThatHang:
             assert api.post("connections", right).status_code == 201
 
 
-def test_what_comes_back_in_a_broken_head_is_not_logged(
-    sites_here: None, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_comes_back_in_a_broken_head_is_not_logged(sites_here: None, caplog: pytest.LogCaptureFixture) -> None:
     token = tokens.draw()
 
     def echo(talk: Talk) -> None:
@@ -227,12 +262,46 @@ def test_what_comes_back_in_a_broken_head_is_not_logged(
         talk.send(f"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{head}\r\n\r\n{{}}".encode())
 
     with misbehaving(behave=echo) as site, caplog.at_level(logging.DEBUG):
-        try:
+        with contextlib.suppress(SiteUnavailable):
             call("GET", site.url("x"), "api/status", token=token, within=5)
-        except SiteUnavailable:
-            pass
         assert token in site.talks[0].head
     assert not [each for each in caplog.records if token in each.getMessage() + str(each.exc_text or "")]
+
+
+def test_one_stranger_leaves_few_rows(api: Api, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has a name server has as many sites as it likes."""
+    monkeypatch.setattr(incoming, "PROVEN_RATE", "3/h")
+
+    def ask(token: str) -> int:
+        body = {"sender_url": caller.url(), "name": "S", "token": token}
+        return int(api.post("connections", body).status_code)
+
+    assert [ask(tokens.draw()) for _each in range(5)] == [400] * 5
+    assert [ask(caller.offer()) for _each in range(5)] == [201, 201, 201, 429, 429]
+    assert Connection.objects.count() == 3
+
+
+class TestGuesses:
+    @pytest.mark.parametrize("way", ["password", "code"])
+    def test_all_at_once_and_from_all_over_a_network_are_a_few(self, open_site: None, settings: Any, way: str) -> None:
+        put(settings, PAIRING_GUESS_RATE="3/h")
+        if way == "password":
+            put(settings, INCOMING_MODE="require_password", INCOMING_PASSWORD=make_password("right"))
+        body = {"sender_url": "https://s.example/sync", "name": "S", "token": "t" * 43, "password": "wrong"}
+        path, asked = ("connections", body) if way == "password" else ("connections/redeem", CODE)
+        together, found = threading.Barrier(8), []
+
+        def guess(number: int) -> None:
+            together.wait(30)
+            found.append(Api(f"2001:db8:0:1:{number:x}::{number:x}").post(path, asked).status_code)
+            databases.close_all()
+
+        threads = [threading.Thread(target=guess, args=[number]) for number in range(1, 9)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert sorted(found) == sorted([401 if way == "password" else 400] * 3 + [429] * 5)
 
 
 class TestStaff:
@@ -257,6 +326,17 @@ class TestStaff:
         client = client_of(member(VIEW))
         for filters, shown in (({"status__exact": "active"}, True), ({"direction__exact": "receiver"}, False)):
             assert (str(row.pk) in text_of(client.get(url(), filters))) is shown
+
+    @pytest.mark.parametrize("way", ["invite", "connect", "redeem", "withdraw"])
+    def test_a_foreign_page_adds_and_withdraws_nothing(self, open_site: None, way: str) -> None:
+        invitations.make("Ann")
+        client = Client(enforce_csrf_checks=True)
+        client.force_login(member(is_superuser=True))
+        fields = {"invite-name": "B", "connect-url": "https://s.example", "redeem-code": "A7X9-K2M4"}
+        kept = ConnectionInvitation.objects.get()
+        assert client.post(url("add"), {"way": way, "invitation": str(kept.pk), **fields}).status_code == 403
+        assert client.get(url("add"), {"way": way, "invitation": str(kept.pk), **fields}).status_code == 200
+        assert ConnectionInvitation.objects.get() == kept and not Connection.objects.exists()
 
     def test_a_code_is_on_its_page_alone(self, open_site: None) -> None:
         client = client_of(member(VIEW, INVITE))

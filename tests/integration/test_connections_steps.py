@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from syncsessions.connections import outbox, steps
+from syncsessions.connections import soon, steps
 from syncsessions.exceptions import InvalidTransition, InvalidValue, NotFound
 from syncsessions.models import Connection
 from tests.connections import a_connection, history, links, notices, told  # noqa: F401 - fixtures
@@ -38,7 +38,7 @@ LEGAL = {
 
 @pytest.fixture(autouse=True)
 def nobody_delivers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outbox, "deliver_soon", lambda: None)
+    monkeypatch.setattr(soon, "deliver_soon", lambda: None)
 
 
 def somebody() -> User:

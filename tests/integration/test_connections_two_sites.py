@@ -62,7 +62,7 @@ def test_asked_for_approved_and_ended(pair: Pair) -> None:
     )
     assert (there["direction"], there["status"]) == ("receiver", "pending")
     assert (here["site_url"], there["site_url"]) == (b.address, a.address)
-    assert here["name"] == there["name"] == "Archive"
+    assert (here["name"], there["name"]) == ("Archive", "Archive")
     with pytest.raises(Refused, match="invalid_transition"):
         a.step("approve")
     b.step("approve")

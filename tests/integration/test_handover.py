@@ -36,6 +36,7 @@ async def stash_values(view: str) -> list[Any]:
     return found
 
 
+@pytest.mark.usefixtures("own_store")
 async def test_what_is_stashed_moves_and_each_is_told() -> None:
     async with two() as (laptop, phone):
         await phone.stash(NOTE, {"text": "of the phone", "colour": "red"})

@@ -14,9 +14,9 @@ def main(lease: str) -> int:
 
     settings.DEBUG = True
     settings.SYNCSESSIONS = {**settings.SYNCSESSIONS, "ALLOW_PRIVATE_SITE_URLS": True}
-    delivery.LEASE = float(lease)
+    outbox.LEASE = float(lease)
     print("begins", flush=True)
-    outbox.deliver()
+    delivery.deliver()
     return 0
 
 

@@ -11,13 +11,14 @@ from django.db import Error, close_old_connections, router
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from syncsessions.connections import flow, outbox, rotation, standing
-from syncsessions.connections.delivery import Delivery
+from syncsessions import database
+from syncsessions.connections import flow, rotation, standing
+from syncsessions.connections.delivery import Delivered, Delivery, deliver
 from syncsessions.connections.models import Connection
 from syncsessions.exceptions import StoreUnavailable, SyncSessionsError
 from syncsessions.management.arguments import seconds
 from syncsessions.management.ending import Ending
-from syncsessions.status.locations import shown_error
+from syncsessions.management.unreadable import unreadable
 
 EVERY = 1.0  # seconds
 GLANCE = 0.2  # seconds between two looks for a signal to end, while calls are under way
@@ -53,20 +54,20 @@ class Command(BaseCommand):
         self.verbosity = verbosity
         if rotate and forever:
             raise CommandError(_("--rotate is done once: run it without --forever."))
-        if rotate:
-            self._rotate()
         if forever:
             self._repeat(every)
             return
         try:
-            self._say(sentence(outbox.deliver()))
+            if rotate:
+                self._rotate()
+            self._say(sentence(deliver()))
         except StoreUnavailable as error:
-            raise CommandError(_failure(error)) from None
+            raise CommandError(unreadable(error)) from None
 
     def _rotate(self) -> None:
-        rows = standing.silent(router.db_for_write(Connection)).filter(status=flow.ACTIVE)
+        alias = router.db_for_write(Connection)
         failed = []
-        for row in rows:
+        for row in database.run(alias, lambda _: list(standing.silent(alias).filter(status=flow.ACTIVE))):
             try:
                 rotation.rotate(row)
             except SyncSessionsError as error:
@@ -89,7 +90,7 @@ class Command(BaseCommand):
                     delivery.settle(GLANCE if delivery.busy else 0)
                 except (StoreUnavailable, Error) as error:
                     if not silent:  # once, until it answers again
-                        self.stderr.write(_failure(error))
+                        self.stderr.write(unreadable(error))
                     silent = True
                     ending.came_within(every)
                     continue
@@ -108,18 +109,23 @@ class Command(BaseCommand):
             self.stdout.flush()
 
 
-def sentence(delivered: outbox.Delivered) -> str:
+def sentence(delivered: Delivered) -> str:
     """What became of it, for somebody who has never seen this command."""
     parts = [_progress(delivered.done, delivered.refused)]
-    if delivered.waiting:
-        parts.append(
-            ngettext(
-                "%(count)d waits for a site that does not answer: run this again, or with --forever.",
-                "%(count)d wait for sites that do not answer: run this again, or with --forever.",
-                delivered.waiting,
-            )
-            % {"count": delivered.waiting}
+    if delivered.elsewhere:
+        text = ngettext(
+            "%(count)d is left to another process, which is delivering it.",
+            "%(count)d are left to other processes, which are delivering them.",
+            delivered.elsewhere,
         )
+        parts.append(text % {"count": delivered.elsewhere})
+    if waiting := delivered.waiting - delivered.elsewhere:
+        text = ngettext(
+            "%(count)d waits for a site that does not answer: run this again, or with --forever.",
+            "%(count)d wait for sites that do not answer: run this again, or with --forever.",
+            waiting,
+        )
+        parts.append(text % {"count": waiting})
     return " ".join(parts)
 
 
@@ -132,8 +138,3 @@ def _progress(done: int, refused: int) -> str:
             refused,
         ) % {"count": refused}
     return text
-
-
-def _failure(error: Exception) -> str:
-    cause = f" ({shown_error(error)})" if error.__cause__ else ""
-    return _("The outbox cannot be read: %(error)s%(cause)s") % {"error": error, "cause": cause}

@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.checks import Tags
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import router
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from syncsessions import database
 from syncsessions.connections.models import Connection
 from syncsessions.connections.status import can_be_verified, verify_receiver_connections
+from syncsessions.exceptions import StoreUnavailable
+from syncsessions.management.unreadable import unreadable
 
 
 class Command(BaseCommand):
@@ -22,8 +25,12 @@ class Command(BaseCommand):
     requires_system_checks = [Tags.compatibility]
 
     def handle(self, *args: Any, **options: Any) -> None:
-        rows = Connection.objects.using(router.db_for_write(Connection))
-        asked = [row for row in rows.all() if can_be_verified(row)]
+        alias = router.db_for_write(Connection)
+        rows = Connection.objects.using(alias)
+        try:
+            asked = database.run(alias, lambda _: [row for row in rows.all() if can_be_verified(row)])
+        except StoreUnavailable as error:
+            raise CommandError(unreadable(error)) from None
         names = {row.pk: f"“{row.name}” ({row.site_url})" for row in asked}
         severed = 0
         for pk in verify_receiver_connections(asked):
