@@ -30,8 +30,8 @@ class RemoteStatus:
 
 @dataclass(frozen=True)
 class ConnectionsStatus:
-    """`counts` by direction and status; `waiting` notices, the oldest for so many seconds; what peers `refused`; open
-    `invitations`; `remote` where it was asked for. None: not known."""
+    """`counts` by direction and status; `waiting` notices, the oldest for so many seconds; what peers `refused`;
+    requests that are `unanswered`; open `invitations`; `remote` where it was asked for. None: not known."""
 
     database: str
     site_url: str | None = None
@@ -40,6 +40,7 @@ class ConnectionsStatus:
     waiting: int | None = None
     waiting_since: float | None = None
     refused: int | None = None
+    unanswered: int | None = None
     invitations: int | None = None
     remote: list[RemoteStatus] | None = field(default=None)
     error: str | None = None
@@ -71,6 +72,7 @@ def ask_connections() -> ConnectionsStatus:
         notices["count"],
         None if oldest is None else round((clock.micros(alias) - oldest) / 1_000_000, 1),
         rows.exclude(delivery_error="").count(),
+        rows.exclude(offered_token="").count(),
         open_ones.count(),
     )
 

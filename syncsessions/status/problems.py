@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from django.conf import settings
 from django.core import checks
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from syncsessions.address import UNIX
 from syncsessions.checks import check_connection_urls
@@ -89,6 +90,19 @@ def of_connections(found: ConnectionsStatus) -> list[Problem]:
                 _("Changes of connections have been waiting to be told to other sites for %(minutes)d minutes.")
                 % {"minutes": (found.waiting_since or 0) // 60},
                 _("Is “manage.py syncsessions_deliver --forever” running, and do the other sites answer?"),
+            )
+        )
+    if found.unanswered:
+        told.append(
+            Problem(
+                "warning",
+                ngettext(
+                    "%(count)d request for a connection was never answered.",
+                    "%(count)d requests for connections were never answered.",
+                    found.unanswered,
+                )
+                % {"count": found.unanswered},
+                _("Connect to that site again, which goes on with it; or delete it."),
             )
         )
     return told

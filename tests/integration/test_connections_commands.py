@@ -311,6 +311,13 @@ def test_status_counts_and_asks(fake_peer: Peer, links: str) -> None:
     assert fake_peer.heard[0].token not in text
 
 
+def test_status_names_requests_that_were_never_answered() -> None:
+    a_connection("sender", "pending", asked_here=True, offered_token="kept")
+    found, problems = status()
+    assert found["unanswered"] == 1
+    assert any("1 request for a connection was never answered." in problem for problem in problems)
+
+
 def test_status_says_what_is_missing(settings: Any) -> None:
     a_connection("sender")
     _, problems = status()
