@@ -205,6 +205,9 @@ def test_demo_prepares_everything_and_becomes_daphne(
 ) -> None:
     run: list[Any] = []
     monkeypatch.setattr(os, "execv", lambda *call: run.append(call))
+    for name in ("DEMO_COMMAND", "DEMO_HOST", "DEMO_SITE_URL"):  # what it sets is not left to the tests after it
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
