@@ -189,7 +189,7 @@ async def test_redis_is_killed_and_comes_back(kept: bool, layer: str, valkey: An
             for path in Path(valkey.data_dir).rglob("*"):
                 path.unlink() if path.is_file() else None
         assert await away()
-        await until(lambda: _were_told(pairs))
+        await until(lambda: _were_told(pairs, working))
         await asyncio.to_thread(valkey.start)
 
         before = sum(each.ends["None"] for pair in pairs for each in pair)
@@ -231,7 +231,10 @@ async def _some_ends(pairs: list[tuple[Client, Client]], reason: str, least: int
     return sum(each.ends[reason] for pair in pairs for each in pair) >= least
 
 
-async def _were_told(pairs: list[tuple[Client, Client]]) -> bool:
+async def _were_told(pairs: list[tuple[Client, Client]], working: list[asyncio.Task[int]]) -> bool:
+    for task in working:
+        if task.done():
+            task.result()  # which raises: nobody has told them to stop
     return all(AWAY & set(owner.codes + peer.codes) for owner, peer in pairs)
 
 
