@@ -1,4 +1,4 @@
-"""The demo's URLs, the connections' at sync/, and what a test has its site do and tell."""
+"""The demo's URLs, with the connections' at sync/, and what a test has its site do and tell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from django.http import HttpRequest, JsonResponse
-from django.urls import include, path
+from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 
 from project.urls import urlpatterns as demo
@@ -81,8 +81,7 @@ def _waiting() -> int:
 
 
 urlpatterns = [
-    *[pattern for pattern in demo if str(pattern.pattern) != "sync/"],
-    path("sync/", include("syncsessions.connections.urls")),
+    *demo,
     path("two-sites/do/<str:what>/", do),
     path("two-sites/tell/", tell),
 ]

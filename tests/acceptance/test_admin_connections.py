@@ -4,21 +4,19 @@ a socket."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 
+from tests.acceptance.staff import LIVE, POLLING, live_page, staff
 from tests.connection_staff import Remote, told_remote
 from tests.live import LiveServer, free_port, manage
 
 PATH = "/admin/syncsessions/connection/"
-LIVE, POLLING = "Live", "Updated every few seconds"
-SAID_BY_CHROMIUM = ("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "WebSocket connection", "favicon")
 
 
 def env(site_url: str) -> dict[str, str]:
@@ -63,28 +61,8 @@ def run(server: LiveServer, code: str) -> str:
     return manage(server.database, "shell", "-v", "0", "-c", imports + code, **ENV).strip()
 
 
-@contextlib.asynccontextmanager
-async def staff(browser: Browser, server: LiveServer, **options: Any) -> AsyncIterator[BrowserContext]:
-    """The browser of a superuser, in which nothing may go wrong."""
-    context = await browser.new_context(base_url=server.url, **options)
-    context.set_default_timeout(15_000)
-    wrong: list[str] = []
-    context.on("weberror", lambda error: wrong.append(str(error.error)))
-    context.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    context.on("dialog", lambda dialog: wrong.append(dialog.message))
-    for cookie in (await asyncio.to_thread(server.log_in, "boss")).split("; "):
-        name, _, value = cookie.partition("=")
-        await context.add_cookies([{"name": name, "value": value, "url": server.url}])
-    yield context
-    await context.close()
-    assert not [text for text in wrong if not any(known in text for known in SAID_BY_CHROMIUM)]
-
-
 async def opened(context: BrowserContext, path: str = PATH, state: str = LIVE) -> Page:
-    page = await context.new_page()
-    await page.goto(path)
-    await expect(page.locator("[data-part=state-text]")).to_have_text(state, timeout=30_000)
-    return page
+    return await live_page(context, path, state)
 
 
 def badge(page: Page, pk: str, shows: str = "remote") -> Locator:

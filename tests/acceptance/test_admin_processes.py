@@ -8,7 +8,8 @@ import pytest
 from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.acceptance.conftest import Servers
-from tests.acceptance.test_admin_sync import environment, rows, staff, staff_page
+from tests.acceptance.staff import staff
+from tests.acceptance.test_admin_sync import environment, rows, staff_page
 from tests.live import LiveServer, manage
 
 PATH = "/admin/syncsessions/activeprocess/"

@@ -13,13 +13,12 @@ from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 
 from syncsessions import codes
 from tests.acceptance.conftest import Servers
+from tests.acceptance.staff import LIVE, POLLING, is_state, live_page, staff
 from tests.live import LiveServer, manage
 from tests.live_parties import Party, joined, opened, party
 from tests.stores import configuration
 
 PATH = "/admin/syncsessions/activesyncsession/"
-LIVE, POLLING = "Live", "Updated every few seconds"
-SAID_BY_CHROMIUM = ("ERR_CONNECTION_REFUSED", "ERR_CONNECTION_RESET", "WebSocket connection")
 
 
 def environment(store: str, **more: Any) -> dict[str, str]:
@@ -39,31 +38,8 @@ def lasting() -> dict[str, str]:
     return environment("sqlite", PAIRING_LEASE=600)
 
 
-@contextlib.asynccontextmanager
-async def staff(browser: Browser, server: LiveServer, **options: Any) -> AsyncIterator[BrowserContext]:
-    """The browser of a superuser, in which nothing may go wrong."""
-    context = await browser.new_context(base_url=server.url, **options)
-    context.set_default_timeout(15_000)
-    wrong: list[str] = []
-    context.on("weberror", lambda error: wrong.append(str(error.error)))
-    context.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-    for cookie in (await asyncio.to_thread(server.log_in, "boss")).split("; "):
-        name, _, value = cookie.partition("=")
-        await context.add_cookies([{"name": name, "value": value, "url": server.url}])
-    yield context
-    await context.close()
-    assert not [text for text in wrong if not any(known in text for known in SAID_BY_CHROMIUM)]
-
-
 async def staff_page(context: BrowserContext, path: str = PATH, state: str = LIVE) -> Page:
-    page = await context.new_page()
-    await page.goto(path)
-    await is_state(page, state)
-    return page
-
-
-async def is_state(page: Page, text: str) -> None:
-    await expect(page.locator("[data-part=state-text]")).to_have_text(text, timeout=30_000)
+    return await live_page(context, path, state)
 
 
 def rows(page: Page) -> Locator:
