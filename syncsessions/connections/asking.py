@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from django.conf import settings
 from django.db import router
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -14,7 +13,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from syncsessions import codes, conf
 from syncsessions.commit import outside_transactions
-from syncsessions.connections import asking_rows, flow, own_site, site_url, steps, tokens
+from syncsessions.connections import asking_rows, flow, own_site, steps, tokens
 from syncsessions.connections.calls import Answer, call
 from syncsessions.connections.models import Connection
 from syncsessions.connections.refusals import error_of
@@ -64,7 +63,7 @@ def prepare(url: str, *, name: str = "", by: Any = None) -> Connection:
     Raises `AccessRefused` (disabled) without a SITE_URL; `InvalidValue`; `AlreadyExists`.
     """
     own_site.required()
-    return asking_rows.make(Connection.Direction.SENDER, _other_site(url), _name(name), by)
+    return asking_rows.make(Connection.Direction.SENDER, own_site.other(url), _name(name), by)
 
 
 @sensitive_variables()
@@ -109,7 +108,7 @@ def redeem(url: str, code: str, *, name: str = "", by: Any = None, callback: boo
     """
     alias = router.db_for_write(Connection)
     outside_transactions(alias)
-    site, name, read = _other_site(url), _name(name), codes.normalise(code)
+    site, name, read = own_site.other(url), _name(name), codes.normalise(code)
     if read is None:
         raise InvalidCode
     own = own_site.required() if callback and conf.current().SITE_URL else None
@@ -153,13 +152,6 @@ aredeem = InThreadOfItsOwn(redeem)
 def _shared_name(row: Connection) -> str:
     """What the other site is to call the link: as it was named here or, if it was not, by this site's own host."""
     return row.name if row.name != own_site.host_of(row.site_url) else own_site.name()
-
-
-def _other_site(url: str) -> str:
-    site = site_url.normalised(url, insecure=settings.DEBUG)
-    if site == own_site.url():
-        raise InvalidValue(_("This is this site's own address: a connection leads to another site."), key="site_url")
-    return site
 
 
 def _name(text: str) -> str:

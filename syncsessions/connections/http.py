@@ -42,7 +42,7 @@ def _status(call: Call) -> Answer:
 def _register(call: Call) -> Answer:
     fields = call.fields()
     asked = incoming.Registration(
-        sender_url=incoming.peer_url(http_fields.text(fields, "sender_url", site_url.LONGEST), "sender_url"),
+        sender_url=own_site.other(http_fields.text(fields, "sender_url", site_url.LONGEST), "sender_url"),
         name=http_fields.line(fields, "name", http_fields.LONGEST_NAME),
         token=http_fields.token(fields),
         password=http_fields.optional(fields, "password", http_fields.LONGEST_PASSWORD),
@@ -58,7 +58,7 @@ def _redeem(call: Call) -> Answer:
     url = http_fields.optional(fields, "receiver_url", site_url.LONGEST)
     asked = incoming.Redemption(
         code=http_fields.text(fields, "code", http_fields.LONGEST_CODE),
-        receiver_url=None if url is None else incoming.peer_url(url, "receiver_url"),
+        receiver_url=None if url is None else own_site.other(url, "receiver_url"),
         name=http_fields.line(fields, "name", http_fields.LONGEST_NAME),
         token=http_fields.optional_token(fields),
     )

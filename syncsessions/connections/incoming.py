@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from django.conf import settings
 from django.contrib.auth.hashers import check_password
 from django.db import IntegrityError, router, transaction
 from django.utils.translation import gettext as _
@@ -15,10 +14,9 @@ from django.views.decorators.debug import sensitive_variables
 
 from syncsessions import conf, database
 from syncsessions.connections import announce, clock, flow, invitations, issuing, own_site, proof, rotation, steps
-from syncsessions.connections import site_url as site_urls
 from syncsessions.connections.models import Connection, ConnectionToken
 from syncsessions.digests import text_hash
-from syncsessions.exceptions import AccessRefused, AlreadyExists, InvalidCode, InvalidValue, NotFound
+from syncsessions.exceptions import AccessRefused, AlreadyExists, InvalidCode, NotFound
 from syncsessions.stores import stores
 
 AUTO_ACCEPT, REQUIRE_APPROVAL = "auto_accept", "require_approval"
@@ -61,17 +59,6 @@ def mode() -> str:
     """INCOMING_MODE; what is none of them lets nobody in."""
     found = conf.current().INCOMING_MODE
     return found if found in MODES else DENY_ALL
-
-
-def peer_url(text: str, key: str) -> str:
-    """The address that a peer gives as its own, in its one spelling. Raises `InvalidValue`, naming the field `key`."""
-    try:
-        url = site_urls.normalised(text, insecure=settings.DEBUG)
-    except InvalidValue as error:
-        raise InvalidValue(error.message, key=key) from None
-    if url == own_site.url():
-        raise InvalidValue(_("This is the address of this site itself."), key=key)
-    return url
 
 
 @sensitive_variables()

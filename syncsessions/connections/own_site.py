@@ -39,6 +39,17 @@ def required() -> str:
     )
 
 
+def other(text: object, key: str = "site_url") -> str:
+    """The address of another site in its one spelling. Raises `InvalidValue`, naming the field `key`."""
+    try:
+        found = site_url.normalised(text, insecure=settings.DEBUG)
+    except InvalidValue as error:
+        raise InvalidValue(error.message, key=key) from None
+    if found == url():
+        raise InvalidValue(_("This is this site's own address: a connection leads to another site."), key=key)
+    return found
+
+
 def name() -> str:
     """What this site calls itself: its host; empty where it has no address."""
     return host_of(url())
